@@ -1,0 +1,309 @@
+"""Everything the window can ask of the engine, as frozen data.
+
+Files travel as paths, live sound and camera frames by value.
+
+Commands with a `job_id` start a job: the engine answers `JobStarted` and then exactly one
+`JobFinished` or `JobFailed`. Commands with a `query_id` are answered by one event carrying that
+id, at any time: also with no model loaded and while a job runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.core.conversation import (
+    PRESETS,
+    ImageDetail,
+    MediaKind,
+    Role,
+    SamplingPreset,
+    ToolCall,
+    ToolResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """Written words."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMedia:
+    """A file to look at or listen to.
+
+    key: its sha256, lets the engine reuse what it has computed. sound_path: a 16 kHz mono WAV
+    beside a recording or film whose own track cannot be read directly.
+    """
+
+    kind: MediaKind
+    path: str
+    key: str = ""
+    detail: ImageDetail = ImageDetail.AUTO
+    name: str = ""
+    sound_path: str = ""
+
+
+PromptPart = PromptText | PromptMedia | ToolCall | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """One message as the engine needs it; old thoughts are left out, as Gemma 4 expects."""
+
+    id: str
+    role: Role
+    parts: tuple[PromptPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool offered to the model; `parameters` is a JSON schema as text."""
+
+    name: str
+    description: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOptions:
+    """How to answer. max_tokens 0: to the context's end. json_schema: the answer must obey it."""
+
+    preset: SamplingPreset = PRESETS[0]
+    max_tokens: int = 0
+    think: bool = False
+    tools: tuple[ToolSpec, ...] = ()
+    json_schema: str = ""
+    context_tokens: int = 0
+
+
+# --- the engine itself ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Load a checkpoint folder; the one loaded before is freed first."""
+
+    job_id: str
+    path: str
+    adapter: str = ""
+    context_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadModel:
+    """Free the model and its caches."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop a running or waiting job; it ends as `JobFinished(reason="cancelled")`."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """Free everything and end the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Heartbeat; answered by `Pong` from the reader thread."""
+
+    number: int
+
+
+# --- questions, answered by the reader thread ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Would this checkpoint run here? `source`: a folder, or a name of the known table."""
+
+    query_id: str
+    source: str
+    context_tokens: int = 8192
+    image_budget: int = 280
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """What is this file? Opened in a worker of the engine, never in the window's process.
+
+    `thumbnail`: longest side in pixels of the picture sent back, 0 for none.
+    """
+
+    query_id: str
+    path: str
+    name: str = ""
+    thumbnail: int = 240
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokens:
+    """How many tokens would these messages take with the loaded model (or roughly, without one)?"""
+
+    query_id: str
+    messages: tuple[PromptMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListLocal:
+    """Which checkpoints are on this machine? `folders`: extra places to look."""
+
+    query_id: str
+    folders: tuple[str, ...] = ()
+
+
+# --- chat ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """Answer the last message. The whole path travels each time; the engine reuses what it has."""
+
+    job_id: str
+    conversation_id: str
+    messages: tuple[PromptMessage, ...]
+    options: ReplyOptions = ReplyOptions()
+
+
+# --- live: one open session, fed while the person speaks -----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStart:
+    """Open a live session on the conversation so far. Its job runs until `LiveEnd` or `Cancel`."""
+
+    job_id: str
+    conversation_id: str
+    messages: tuple[PromptMessage, ...]
+    options: ReplyOptions = ReplyOptions()
+    frame_budget: int = 70
+
+
+@dataclass(frozen=True, slots=True)
+class PushAudio:
+    """Sound as it arrives: float32 little-endian mono 16 kHz; `t` in seconds of the session."""
+
+    job_id: str
+    pcm: bytes
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class PushFrame:
+    """A camera frame: RGB, 8 bits, rows top down; `t` in seconds of the session."""
+
+    job_id: str
+    rgb: bytes
+    width: int
+    height: int
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndClip:
+    """The sound clip ends here (a pause, its 28 to 30 s, or the end of the turn)."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Remember this point, so that a speculative reply can be taken back."""
+
+    job_id: str
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Return to a mark."""
+
+    job_id: str
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReply:
+    """Answer what was heard and seen. Its deltas carry `reply`."""
+
+    job_id: str
+    reply: int
+    text: str = ""
+    options: ReplyOptions = ReplyOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class StopReply:
+    """Stop speaking (the person cut in); the session stays open."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CutReply:
+    """Keep only the first `chars` characters of the last answer: what was really heard."""
+
+    job_id: str
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEnd:
+    """Close the live session."""
+
+    job_id: str
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """Recognise pages of a file. `pages`: numbers from 0, in the order wanted; empty: all.
+
+    `detail` AUTO lets each page choose; `tiles` cuts pages of small print into overlapping parts.
+    `task`: what to produce ("markdown", "text", "tables", "fields"); `json_schema` for fields.
+    """
+
+    job_id: str
+    path: str
+    pages: tuple[int, ...] = ()
+    detail: ImageDetail = ImageDetail.AUTO
+    tiles: bool = False
+    task: str = "markdown"
+    prompt: str = ""
+    json_schema: str = ""
+
+
+Query = Plan | Describe | CountTokens | ListLocal
+LiveCommand = (
+    LiveStart
+    | PushAudio
+    | PushFrame
+    | EndClip
+    | Mark
+    | Rollback
+    | LiveReply
+    | StopReply
+    | CutReply
+    | LiveEnd
+)
+Job = LoadModel | UnloadModel | ChatTurn | LiveStart | ReadDocument
+Command = (
+    LoadModel
+    | UnloadModel
+    | Cancel
+    | Shutdown
+    | Ping
+    | Query
+    | ChatTurn
+    | LiveCommand
+    | ReadDocument
+)

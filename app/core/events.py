@@ -1,0 +1,406 @@
+"""Everything the engine can say, and what its supervisor adds; frozen, `job_id` on job events.
+
+Promise: after `JobStarted` comes exactly one `JobFinished` or `JobFailed` of that job, and nothing
+of it afterwards; the texts of its `TextDelta`s, joined per channel, are the final text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.core.conversation import MediaKind, ToolCall, Usage
+from app.core.errors import ErrorKind
+
+
+class Channel(StrEnum):
+    """Which voice a piece of text belongs to."""
+
+    ANSWER = "answer"
+    THOUGHT = "thought"
+
+
+class FinishReason(StrEnum):
+    """Why a job ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+    TOOL = "tool"
+
+
+class Fit(StrEnum):
+    """Does it run on this machine?"""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    WONT = "wont"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a checkpoint takes in, read from its own files; `chat` is False for base checkpoints."""
+
+    image: bool = False
+    audio: bool = False
+    video: bool = False
+    tools: bool = False
+    chat: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A checkpoint, loaded or on disk. size in bytes; context in tokens; path is its folder.
+
+    source: "demo", "huggingface", "lmstudio" or "folder". problem: why it cannot be used, or empty.
+    """
+
+    path: str
+    label: str
+    architecture: str = ""
+    quantisation: str = ""
+    size: int = 0
+    context_tokens: int = 0
+    capabilities: Capabilities = Capabilities()
+    source: str = "folder"
+    repo: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """Memory in bytes and the verdict; `advice`: one sentence naming the change that would help."""
+
+    fit: Fit
+    weights: int
+    kv_cache: int
+    activations: int
+    prefill_peak: int
+    reserve: int
+    total: int
+    available: int
+    advice: str = ""
+
+
+# --- the engine itself ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarted:
+    """The handshake. memory: bytes of the machine; device: "Metal", "CPU", "CUDA" or "scripted"."""
+
+    pid: int
+    device: str
+    chip: str
+    memory: int
+    versions: tuple[tuple[str, str], ...] = ()
+    protocol: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answer to `Ping`; memory figures in bytes."""
+
+    number: int
+    active_memory: int = 0
+    cache_memory: int = 0
+    peak_memory: int = 0
+    process_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPressure:
+    """The machine runs short. level: "warning" (caches dropped) or "critical" (job stopped)."""
+
+    level: str
+    available: int
+
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """The engine took the job up."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    """The job ended well, or was cancelled."""
+
+    job_id: str
+    reason: FinishReason = FinishReason.STOP
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """The job ended badly; what was delivered before stays valid."""
+
+    job_id: str
+    kind: ErrorKind
+    message: str
+    remedy: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoadProgress:
+    """fraction 0 to 1; stage in a plain word ("reading", "preparing", "checking")."""
+
+    job_id: str
+    fraction: float
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady:
+    """The model answers now; seconds it took to load."""
+
+    job_id: str
+    info: ModelInfo
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnloaded:
+    """No model is loaded any more."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """Reading the prompt: done of total tokens; cached ones were not computed again."""
+
+    job_id: str
+    done: int
+    total: int
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer. page: of a document job, reply: of a live session, else -1."""
+
+    job_id: str
+    text: str
+    channel: Channel = Channel.ANSWER
+    page: int = -1
+    reply: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The model asked for a tool; the job then ends with reason TOOL, a new turn brings the result."""
+
+    job_id: str
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth one quiet line ("Only the first 32 frames were looked at")."""
+
+    job_id: str
+    text: str
+
+
+# --- answers to questions ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Answer to `Plan`; result None with the reason in `problem`."""
+
+    query_id: str
+    source: str
+    result: PlanResult | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Answer to `Describe`.
+
+    thumbnail: RGBA, 8 bits, rows top down. problem: why the file cannot be taken. text: the first characters of a text-bearing file. remedy: what would work instead.
+    """
+
+    query_id: str
+    path: str
+    kind: MediaKind
+    media_type: str = ""
+    width: int = 0
+    height: int = 0
+    seconds: float = 0.0
+    pages: int = 0
+    has_sound: bool = False
+    text: str = ""
+    thumbnail: bytes = b""
+    thumbnail_width: int = 0
+    thumbnail_height: int = 0
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokensCounted:
+    """Answer to `CountTokens`. context: how many fit; exact False: an estimate, no tokenizer yet."""
+
+    query_id: str
+    tokens: int
+    context: int
+    exact: bool
+    per_message: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModels:
+    """Answer to `ListLocal`."""
+
+    query_id: str
+    models: tuple[ModelInfo, ...]
+
+
+# --- live ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReady:
+    """The session is open; push sound and frames."""
+
+    job_id: str
+    hears: bool
+    sees: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSeen:
+    """The model has the frame taken at `t` before it; skipped True: a newer one replaced it."""
+
+    job_id: str
+    t: float
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReplyStarted:
+    """The engine began reply `reply`; waiting times in seconds since the command arrived."""
+
+    job_id: str
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReplyFinished:
+    """Reply `reply` is complete (or was stopped)."""
+
+    job_id: str
+    reply: int
+    reason: FinishReason
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTiming:
+    """Stages of a turn in seconds: encode, prefill, first token."""
+
+    job_id: str
+    reply: int
+    encode_s: float = 0.0
+    prefill_s: float = 0.0
+    first_token_s: float = 0.0
+
+
+# --- documents -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentOpened:
+    """How many pages the file of a `ReadDocument` job has."""
+
+    job_id: str
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageStarted:
+    """Page number `page` (from 0), the `index`-th of `total` wanted ones."""
+
+    job_id: str
+    page: int
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageFinished:
+    """A page is read. text: as the task asked; boxes: (label, x0, y0, x1, y1) in page pixels."""
+
+    job_id: str
+    page: int
+    text: str
+    boxes: tuple[tuple[str, float, float, float, float], ...] = ()
+    tokens: int = 0
+    seconds: float = 0.0
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PageFailed:
+    """A page could not be read; the others go on."""
+
+    job_id: str
+    page: int
+    message: str
+    remedy: str = ""
+
+
+# --- added by the supervisor in the window's process ---------------------------------------------
+
+
+class EngineState(StrEnum):
+    """The engine process as seen from the window."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStopped:
+    """The engine process ended by itself; `kind` tells memory from other causes."""
+
+    exit_code: int | None
+    will_restart: bool
+    reason: str
+    kind: ErrorKind = ErrorKind.ENGINE_STOPPED
+
+
+JobEvent = (
+    JobStarted
+    | JobFinished
+    | JobFailed
+    | ModelLoadProgress
+    | ModelReady
+    | ModelUnloaded
+    | PromptProgress
+    | TextDelta
+    | ToolCalled
+    | Notice
+    | LiveReady
+    | FrameSeen
+    | LiveReplyStarted
+    | LiveReplyFinished
+    | LiveTiming
+    | DocumentOpened
+    | PageStarted
+    | PageFinished
+    | PageFailed
+)
+Answer = Planned | Described | TokensCounted | LocalModels
+Event = EngineStarted | Pong | MemoryPressure | JobEvent | Answer | EngineStopped

@@ -1,0 +1,241 @@
+"""The settings, declared once: type, default, bounds and the words the dialog shows.
+
+The settings dialog is generated from `specs()`, the file is checked against it. No I/O here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
+
+SettingValue = bool | int | float | str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSpec:
+    """One setting. bounds: (lowest, highest) of a number; choices: (value, label) pairs.
+
+    group: page of the dialog. hidden ones are remembered but not shown. unit follows the number.
+    """
+
+    name: str
+    type: type
+    default: SettingValue
+    title: str
+    description: str
+    group: str
+    bounds: tuple[float, float] | None = None
+    choices: tuple[tuple[SettingValue, str], ...] = ()
+    unit: str = ""
+    hidden: bool = False
+
+
+def _setting(
+    default: SettingValue,
+    title: str,
+    description: str,
+    group: str,
+    *,
+    bounds: tuple[float, float] | None = None,
+    choices: tuple[tuple[SettingValue, str], ...] = (),
+    unit: str = "",
+    hidden: bool = False,
+) -> Any:
+    words = {
+        "title": title,
+        "description": description,
+        "group": group,
+        "bounds": bounds,
+        "choices": choices,
+        "unit": unit,
+        "hidden": hidden,
+    }
+    return field(default=default, metadata=words)
+
+
+_DETAILS = (
+    (0, "Auto"),
+    (70, "Quick"),
+    (140, "Light"),
+    (280, "Normal"),
+    (560, "Fine"),
+    (1120, "Finest"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. Immutable: `changed` returns a checked copy."""
+
+    # Look
+    theme: str = _setting(
+        "system",
+        "Appearance",
+        "Light, dark, or whatever the system uses.",
+        "Look",
+        choices=(("system", "Like the system"), ("light", "Light"), ("dark", "Dark")),
+    )
+    text_size: int = _setting(
+        100,
+        "Text size",
+        "Scales everything in the window.",
+        "Look",
+        bounds=(80, 200),
+        unit="%",
+    )
+    reduce_motion: bool = _setting(
+        False, "Reduce motion", "No animations, also where the system would allow them.", "Look"
+    )
+    show_details: bool = _setting(
+        False,
+        "Show details",
+        "Adds token counts, budgets and speeds to the plain words.",
+        "Look",
+    )
+    # Chat
+    send_key: str = _setting(
+        "enter",
+        "Send with",
+        "The other key combination starts a new line.",
+        "Chat",
+        choices=(("enter", "Enter"), ("command", "Command-Enter")),
+    )
+    preset: str = _setting(
+        "Balanced",
+        "Style of new chats",
+        "How freely the model picks its words.",
+        "Chat",
+        choices=(("Balanced", "Balanced"), ("Precise", "Precise"), ("Inventive", "Inventive")),
+    )
+    system_prompt: str = _setting(
+        "", "Instructions for new chats", "What the model should always keep in mind.", "Chat"
+    )
+    image_detail: int = _setting(
+        0,
+        "Detail of pictures",
+        "How finely new pictures are looked at; finer reads small print and takes longer.",
+        "Chat",
+        choices=_DETAILS,
+    )
+    think: bool = _setting(
+        False, "Think before answering", "Slower, better at puzzles and sums.", "Chat"
+    )
+    max_reply_tokens: int = _setting(
+        4096,
+        "Longest answer",
+        "An answer is cut after this many tokens.",
+        "Chat",
+        bounds=(64, 65536),
+        unit="tokens",
+    )
+    notify_when_done: bool = _setting(
+        True,
+        "Tell me when a long job is done",
+        "A quiet notice when Facet is in the background.",
+        "Chat",
+    )
+    # Model
+    model: str = _setting(
+        "", "Model", "The folder of the model used for new chats.", "Model", hidden=True
+    )
+    load_at_start: bool = _setting(
+        True, "Load the model when Facet opens", "The window never waits for it.", "Model"
+    )
+    context_tokens: int = _setting(
+        8192,
+        "Memory of a chat",
+        "How much of a long chat the model can keep in mind; more needs more memory.",
+        "Model",
+        bounds=(2048, 262144),
+        unit="tokens",
+    )
+    memory_percent: int = _setting(
+        75,
+        "Memory Facet may use",
+        "Share of this Mac's memory the model may take.",
+        "Model",
+        bounds=(30, 90),
+        unit="%",
+    )
+    model_folders: tuple[str, ...] = _setting(
+        (), "Other model folders", "More places to look for models.", "Model"
+    )
+    # Live
+    microphone: str = _setting("", "Microphone", "Empty: the system's choice.", "Live")
+    camera: str = _setting("", "Camera", "Empty: the system's choice.", "Live")
+    speaker: str = _setting("", "Speaker", "Empty: the system's choice.", "Live")
+    voice: str = _setting(
+        "", "Voice", "Who reads answers aloud. Empty: the system's voice.", "Live"
+    )
+    speech_rate: int = _setting(100, "Speed of speech", "", "Live", bounds=(50, 200), unit="%")
+    barge_in: bool = _setting(
+        True,
+        "Interrupt by speaking",
+        "Facet stops talking when you start. Needs headphones or echo cancellation.",
+        "Live",
+    )
+    keep_recordings: bool = _setting(
+        False,
+        "Keep the sound of talks",
+        "Otherwise only the words are kept.",
+        "Live",
+    )
+    # Privacy
+    check_for_updates: bool = _setting(
+        False,
+        "Look for new versions",
+        "Asks once a day whether there is a newer Facet. Nothing else is sent.",
+        "Privacy",
+    )
+    # Remembered, not shown
+    window_geometry: str = _setting("", "Window place", "", "Look", hidden=True)
+    recent_files: tuple[str, ...] = _setting((), "Recent files", "", "Chat", hidden=True)
+    first_start_done: bool = _setting(False, "First start done", "", "Look", hidden=True)
+
+    def changed(self, **values: SettingValue) -> Settings:
+        """A copy with these values. Raises ValueError (one sentence) where one is not allowed."""
+        return replace(self, **{name: checked(name, value) for name, value in values.items()})
+
+
+def specs() -> Iterator[SettingSpec]:
+    """Every setting in the order of declaration."""
+    for entry in fields(Settings):
+        yield _spec(entry)
+
+
+def _spec(entry: Field[Any]) -> SettingSpec:
+    kind = tuple if isinstance(entry.default, tuple) else type(entry.default)
+    return SettingSpec(name=entry.name, type=kind, default=entry.default, **entry.metadata)
+
+
+def spec(name: str) -> SettingSpec:
+    """The declaration of one setting. Raises KeyError for an unknown name."""
+    found = next((each for each in specs() if each.name == name), None)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
+def checked(name: str, value: Any) -> SettingValue:
+    """`value` in the setting's own type. Raises ValueError (one sentence) if not allowed."""
+    declared = spec(name)
+    converted = _converted(declared, value)
+    if declared.choices and converted not in [choice for choice, _ in declared.choices]:
+        allowed = ", ".join(str(choice) for choice, _ in declared.choices)
+        raise ValueError(f"{declared.title} must be one of {allowed}, not {value!r}.")
+    if declared.bounds and not declared.bounds[0] <= converted <= declared.bounds[1]:  # type: ignore[operator]
+        low, high = declared.bounds
+        raise ValueError(f"{declared.title} must lie between {low:g} and {high:g}, not {value!r}.")
+    return converted
+
+
+def _converted(declared: SettingSpec, value: Any) -> SettingValue:
+    if declared.type is tuple and isinstance(value, (list, tuple)):
+        if all(isinstance(item, str) for item in value):
+            return tuple(value)
+    elif declared.type is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is declared.type:
+        return value
+    raise ValueError(f"{declared.title} cannot be {value!r}.")
