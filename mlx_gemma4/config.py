@@ -1,9 +1,9 @@
 """What a checkpoint is: the published ``config.json`` as frozen dataclasses.
 
-Attribute names equal the published keys. Every known spelling is accepted: explicit ``null`` means
-"absent", per-layer settings may come as ``global_head_dim`` and ``num_global_key_value_heads`` or as
-a ``per_layer_config`` map, and a text-only file may be flat. Anything that is not Gemma 4 is refused
-with a :class:`~mlx_gemma4.errors.ConfigError`. This module imports no MLX.
+Attribute names equal the published keys. Every known spelling is accepted: ``null`` is the same as
+an absent key, per-layer settings may come as ``global_head_dim`` and ``num_global_key_value_heads``
+or as a ``per_layer_config`` map, and a text-only file may be flat. Anything that is not Gemma 4 is
+refused with a :class:`~mlx_gemma4.errors.ConfigError`. This module imports no MLX.
 """
 
 from __future__ import annotations
