@@ -128,7 +128,10 @@ def render(
 
     Args:
         messages: in order; a system message, if any, comes first.
-        family, think, tools, preserve_thinking: see ``ChatOptions``.
+        family: "edge" or "large", see ``ChatOptions``.
+        think: let the model think.
+        tools: what it may call.
+        preserve_thinking: keep older thoughts of turns that called tools.
         generate: end with the prompt for the model's answer; otherwise close the last turn.
 
     Raises:
@@ -257,7 +260,7 @@ def close(state: ChatState) -> list[Run]:
 
 
 def strip_thoughts(text: str) -> str:
-    """Remove everything between ``<|channel>`` and ``<channel|>``, and white space around the rest."""
+    """Remove everything from ``<|channel>`` to ``<channel|>``, then trim the rest."""
     return "".join(part.split("<|channel>")[0] for part in text.split("<channel|>")).strip()
 
 
@@ -284,7 +287,7 @@ def placeholder(part: MediaPart) -> str:
 
 
 def _no_thought(options: ChatOptions) -> list[Run]:
-    """Large models get an empty thought when thinking is off, else they may think anyway (spec 6.2)."""
+    """With thinking off, large models get an empty thought, else they may think anyway."""
     return _markup(EMPTY_THOUGHT) if options.family == "large" and not options.think else []
 
 

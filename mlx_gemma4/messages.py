@@ -32,7 +32,7 @@ class Thought:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Media:
-    """A file (path) or decoded data; two media are equal if path or object, and options, are the same."""
+    """A file (path) or decoded data; equal if path or object, and options, are the same."""
 
     source: Any
 
@@ -60,7 +60,7 @@ class Image(_Media):
     budget: int | None = None
 
     def _identity(self) -> tuple[Any, ...]:
-        return (*_Media._identity(self), self.budget)
+        return (*super(Image, self)._identity(), self.budget)  # slots: no bare super()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,7 @@ Part = Text | Thought | Image | Audio | Video | ToolCall | ToolResult
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry of a conversation; ``id`` is unique in it and stays the same while the content does."""
+    """One entry of a conversation; ``id`` is unique in it and stands for this very content."""
 
     id: str
     role: Role

@@ -173,8 +173,8 @@ class Tokenizer:
             own = self.special(name) if name else None
             if id_ is not None and own is not None and own != id_:
                 raise ConfigError(
-                    f"config.json says {key} is {id_} but tokenizer.json says {own}; the files of this "
-                    "checkpoint do not belong together, so download it again."
+                    f"config.json says {key} is {id_} but tokenizer.json says {own}; the files of "
+                    "this checkpoint do not belong together, so download it again."
                 )
 
 
@@ -187,7 +187,7 @@ class TextStream:
         self._held: list[int] = []
 
     def push(self, token: int) -> str:
-        """Add a token; return the text that is certain now (often empty in the middle of a character)."""
+        """Add a token; return the text that is certain now (empty inside a character)."""
         text = self._stream.step(self._tokenizer.backend, token)
         if text is None:
             self._held.append(token)

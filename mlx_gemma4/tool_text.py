@@ -116,7 +116,7 @@ def _property(schema: Mapping[str, Any]) -> str:
 
 
 def _object_fields(schema: Mapping[str, Any]) -> list[str]:
-    """``properties`` and ``required`` of a nested object; its properties may stand in the schema itself."""
+    """``properties`` and ``required`` of a nested object; the schema itself may hold them."""
     nested = schema.get("properties")
     if not isinstance(nested, Mapping):
         nested = {key: value for key, value in schema.items() if key not in _STANDARD_KEYS}
