@@ -1,0 +1,1 @@
+"""State for the views: one QObject per job family, no widgets."""

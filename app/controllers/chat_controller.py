@@ -1,0 +1,418 @@
+"""The open chat: what is sent, streamed, stopped, edited, regenerated and kept.
+
+The conversation here is the truth; the engine only holds caches of it. Every change is saved before
+or while it is shown, a streaming answer at most half a second behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.controllers.chat_stream import AnswerStream, prompt_messages
+from app.controllers.drafts import Drafts
+from app.controllers.library_controller import LibraryController
+from app.core.commands import ChatTurn, CountTokens, ReplyOptions, ToolSpec
+from app.core.conversation import (
+    Conversation,
+    ConversationMeta,
+    Image,
+    ImageDetail,
+    MediaPart,
+    Message,
+    MessageState,
+    Part,
+    Role,
+    SamplingPreset,
+    Text,
+    new_id,
+    preset_named,
+    title_from,
+)
+from app.core.errors import ErrorKind, Failure
+from app.core.events import (
+    EngineStopped,
+    FinishReason,
+    JobFailed,
+    JobFinished,
+    JobStarted,
+    Notice,
+    PromptProgress,
+    TextDelta,
+    TokensCounted,
+    ToolCalled,
+)
+from app.core.settings import Settings
+from app.services.engine_client import EngineClient
+from app.services.library import Library
+
+SAVE_EVERY_MS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ContextUse:
+    """How full the model's memory of this chat is, in tokens; may exceed 1."""
+
+    tokens: int
+    context: int
+    exact: bool
+
+    @property
+    def share(self) -> float:
+        """0 to 1, above where it no longer fits."""
+        return self.tokens / self.context if self.context else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PromptReading:
+    """The model reads the prompt: done of total tokens, cached ones were known already."""
+
+    done: int
+    total: int
+    cached: int
+
+
+class ChatController(QObject):
+    """State of the chat page.
+
+    Signals: `conversation_changed` another chat is open; `path_changed` other messages are shown;
+    `message_added(id)`, `message_changed(id)` one row; `busy_changed(bool)`; `reading(PromptReading)`;
+    `context_changed(ContextUse)`; `notice(str)` one quiet line; `finished(id)` an answer is complete.
+    """
+
+    conversation_changed = Signal()
+    path_changed = Signal()
+    message_added = Signal(str)
+    message_changed = Signal(str)
+    busy_changed = Signal(bool)
+    reading = Signal(object)
+    context_changed = Signal(object)
+    notice = Signal(str)
+    finished = Signal(str)
+
+    def __init__(
+        self,
+        library: Library,
+        engine: EngineClient,
+        conversations: LibraryController,
+        settings: Callable[[], Settings],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._library = library
+        self._engine = engine
+        self._list = conversations
+        self._settings = settings
+        self.drafts = Drafts(library, engine, self)
+        self._streams: dict[str, AnswerStream] = {}
+        self._conversation = self._fresh()
+        self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
+        self._saver.timeout.connect(self._save_streams)
+        self._count_id = ""
+        engine.event.connect(self._on_event)
+
+    # --- what is open ----------------------------------------------------------------------------
+
+    @property
+    def conversation(self) -> Conversation:
+        """The open conversation."""
+        return self._conversation
+
+    def messages(self) -> list[Message]:
+        """The messages shown, first to last."""
+        return self._conversation.path()
+
+    @property
+    def busy(self) -> bool:
+        """An answer for the open chat is on its way."""
+        return any(s.conversation is self._conversation for s in self._streams.values())
+
+    def attachment_path(self, part: MediaPart) -> str:
+        """Where the kept copy of a file lies."""
+        return str(self._library.attachment_path(part.attachment))
+
+    def new_conversation(self) -> None:
+        """Open an empty chat; it enters the list with its first message."""
+        self._show(self._fresh())
+
+    def open_conversation(self, conversation_id: str) -> None:
+        """Open a chat from the list. A chat that is being answered stays the same object."""
+        for stream in self._streams.values():
+            if stream.conversation.id == conversation_id:
+                self._show(stream.conversation)
+                return
+        self._show(self._library.load(conversation_id))
+
+    def _fresh(self) -> Conversation:
+        settings = self._settings()
+        now = time.time()
+        return Conversation(
+            ConversationMeta(
+                new_id(),
+                system_prompt=settings.system_prompt,
+                preset=preset_named(settings.preset),
+                think=settings.think,
+                created=now,
+                updated=now,
+            )
+        )
+
+    def _show(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self.conversation_changed.emit()
+        self.busy_changed.emit(self.busy)
+        self.count_context()
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    def send(self, text: str) -> str | None:
+        """Send the text with the composer's files; returns the new message's id, None if empty."""
+        parts: list[Part] = list(self.drafts.take())
+        if text.strip():
+            parts.append(Text(text))
+        if not parts:
+            return None
+        return self._say(self._conversation.leaf_id, tuple(parts))
+
+    def edit(self, message_id: str, text: str, media: tuple[MediaPart, ...] | None = None) -> str:
+        """Send a changed version of a sent message; the old one stays as ‹1/2›."""
+        old = self._conversation[message_id]
+        kept = media if media is not None else _media_of(old)
+        return self._say(old.parent_id, (*kept, Text(text)))
+
+    def regenerate(self, message_id: str) -> str:
+        """Answer again; the old answer stays as a version. Returns the new answer's id."""
+        old = self._conversation[message_id]
+        assert old.role is Role.MODEL
+        return self._answer(old.parent_id)
+
+    def retry(self, message_id: str) -> str:
+        """Answer again after a failure (the button under a failed answer)."""
+        return self.regenerate(message_id)
+
+    def stop(self) -> None:
+        """Stop the answer of the open chat; what was said so far is kept."""
+        for job_id, stream in list(self._streams.items()):
+            if stream.conversation is self._conversation:
+                self._engine.cancel(job_id)
+
+    def set_detail(self, message_id: str, index: int, detail: ImageDetail) -> str:
+        """Look at the picture in part `index` of a sent message more (or less) finely."""
+        old = self._conversation[message_id]
+        part = old.parts[index]
+        assert isinstance(part, Image)
+        parts = (*old.parts[:index], replace(part, detail=detail), *old.parts[index + 1 :])
+        return self._say(old.parent_id, parts)
+
+    def _say(self, parent_id: str | None, parts: tuple[Part, ...]) -> str:
+        question = Message(new_id(), parent_id, Role.USER, parts, created=time.time())
+        self._title_and_list(question)
+        self._add(question)
+        self._answer(question.id)
+        return question.id
+
+    def _title_and_list(self, question: Message) -> None:
+        changes: dict[str, object] = {"updated": time.time()}
+        if not self._conversation.messages:
+            names = [attachment.name for attachment in question.attachments]
+            changes["title"] = title_from(question.text or ", ".join(names))
+        self._conversation.update_meta(**changes)
+        self._list.update(self._conversation.meta)
+
+    def _add(self, message: Message) -> None:
+        self._conversation.add(message)
+        self._library.save_message(self._conversation.id, message)
+        self._save_choices(message.parent_id)
+        self.path_changed.emit()
+        self.message_added.emit(message.id)
+
+    def _answer(self, parent_id: str | None) -> str:
+        conversation = self._conversation
+        answer = Message(
+            new_id(), parent_id, Role.MODEL, (), MessageState.QUEUED, created=time.time()
+        )
+        assert parent_id is not None
+        history = conversation.path_to(parent_id)
+        self._add(answer)
+        job_id = new_id()
+        self._streams[job_id] = AnswerStream(conversation, answer.id)
+        self.busy_changed.emit(True)
+        prompt = prompt_messages(
+            conversation.meta.system_prompt, history, self._library.attachment_path
+        )
+        self._engine.submit(ChatTurn(job_id, conversation.id, prompt, self._options()))
+        return answer.id
+
+    def _options(self) -> ReplyOptions:
+        meta, settings = self._conversation.meta, self._settings()
+        tools: tuple[ToolSpec, ...] = ()
+        return ReplyOptions(
+            preset=meta.preset,
+            max_tokens=settings.max_reply_tokens,
+            think=meta.think,
+            tools=tools,
+            json_schema=meta.json_schema,
+            context_tokens=settings.context_tokens,
+        )
+
+    # --- the tree --------------------------------------------------------------------------------
+
+    def select_version(self, message_id: str, step: int) -> None:
+        """Show the version `step` places away (‹ is -1, › is +1); stays within the ends."""
+        versions = self._conversation.versions(message_id)
+        place = versions.index(message_id) + step
+        if 0 <= place < len(versions):
+            self._conversation.select(versions[place])
+            self._save_choices(self._conversation[message_id].parent_id)
+            self.path_changed.emit()
+            self.count_context()
+
+    def branch(self, message_id: str) -> str:
+        """Copy the chat up to this message into a new one and open it; returns its id."""
+        source = self._conversation
+        meta = replace(
+            source.meta,
+            id=new_id(),
+            title=f"{source.meta.title} (branch)",
+            pinned=False,
+            created=time.time(),
+            updated=time.time(),
+        )
+        copy = Conversation(meta)
+        parent: str | None = None
+        self._list.update(meta)
+        for message in source.path_to(message_id):
+            twin = replace(message, id=new_id(), parent_id=parent)
+            copy.add(twin)
+            self._library.save_message(meta.id, twin)
+            parent = twin.id
+        self._show(copy)
+        return meta.id
+
+    def _save_choices(self, parent_id: str | None) -> None:
+        child = self._conversation.chosen.get(parent_id)
+        if child is not None:
+            self._library.save_choice(self._conversation.id, parent_id, child)
+
+    # --- per chat --------------------------------------------------------------------------------
+
+    def set_system_prompt(self, text: str) -> None:
+        """What the model should keep in mind in this chat."""
+        self._change_meta(system_prompt=text)
+
+    def set_preset(self, preset: SamplingPreset) -> None:
+        """How freely the model picks its words in this chat."""
+        self._change_meta(preset=preset)
+
+    def set_think(self, think: bool) -> None:
+        """Think before answering in this chat."""
+        self._change_meta(think=think)
+
+    def set_json_schema(self, schema: str) -> None:
+        """Answers must obey this JSON schema; empty for free text."""
+        self._change_meta(json_schema=schema)
+
+    def set_tools(self, names: tuple[str, ...]) -> None:
+        """Tools the model may ask for in this chat."""
+        self._change_meta(tools=names)
+
+    def _change_meta(self, **changes: object) -> None:
+        self._conversation.update_meta(**changes)
+        if self._conversation.messages:
+            self._list.update(self._conversation.meta)
+        self.count_context()
+
+    def count_context(self) -> None:
+        """Ask how full the context is; `context_changed` follows."""
+        self._count_id = new_id()
+        prompt = prompt_messages(
+            self._conversation.meta.system_prompt, self.messages(), self._library.attachment_path
+        )
+        self._engine.ask(CountTokens(self._count_id, prompt))
+
+    # --- what the engine says --------------------------------------------------------------------
+
+    def _on_event(self, event: object) -> None:
+        match event:
+            case TokensCounted() if event.query_id == self._count_id:
+                self.context_changed.emit(ContextUse(event.tokens, event.context, event.exact))
+            case EngineStopped():
+                self._fail_all(event)
+            case _:
+                stream = self._streams.get(getattr(event, "job_id", ""))
+                if stream is not None:
+                    self._on_job_event(stream, event)
+
+    def _on_job_event(self, stream: AnswerStream, event: object) -> None:
+        match event:
+            case JobStarted():
+                stream.started(time.monotonic())
+                self._update(stream, MessageState.STREAMING)
+            case PromptProgress():
+                self.reading.emit(PromptReading(event.done, event.total, event.cached))
+            case TextDelta():
+                stream.append(event.text, event.channel, time.monotonic())
+                self._update(stream, MessageState.STREAMING)
+            case ToolCalled():
+                stream.call(event.call)
+                self._update(stream, MessageState.STREAMING)
+            case Notice():
+                self.notice.emit(event.text)
+            case JobFinished():
+                stopped = event.reason is FinishReason.CANCELLED
+                state = MessageState.STOPPED if stopped else MessageState.DONE
+                self._end(event.job_id, stream, replace_usage(stream, event, state))
+            case JobFailed():
+                failure = Failure(event.kind, event.message, event.remedy, event.detail)
+                self._end(event.job_id, stream, stream.message(MessageState.FAILED, failure))
+
+    def _update(self, stream: AnswerStream, state: MessageState) -> None:
+        stream.conversation.replace(stream.message(state))
+        stream.unsaved = True
+        if not self._saver.isActive():
+            self._saver.start()
+        self._announce(stream)
+
+    def _end(self, job_id: str, stream: AnswerStream, message: Message) -> None:
+        del self._streams[job_id]
+        stream.conversation.replace(message)
+        self._library.save_message(stream.conversation.id, message)
+        self._announce(stream)
+        self.finished.emit(message.id)
+        self.busy_changed.emit(self.busy)
+        if stream.conversation is self._conversation:
+            self.count_context()
+
+    def _announce(self, stream: AnswerStream) -> None:
+        if stream.conversation is self._conversation:
+            self.message_changed.emit(stream.answer_id)
+
+    def _fail_all(self, event: EngineStopped) -> None:
+        remedy = "Your message is kept. Try again"
+        remedy += (
+            ", with a smaller model or a shorter chat memory."
+            if event.kind is ErrorKind.OUT_OF_MEMORY
+            else "."
+        )
+        failure = Failure(event.kind, event.reason, remedy)
+        for job_id, stream in list(self._streams.items()):
+            self._end(job_id, stream, stream.message(MessageState.FAILED, failure))
+
+    def _save_streams(self) -> None:
+        for stream in self._streams.values():
+            if stream.unsaved:
+                stream.unsaved = False
+                message = stream.conversation[stream.answer_id]
+                self._library.save_message(stream.conversation.id, message)
+
+
+def replace_usage(stream: AnswerStream, event: JobFinished, state: MessageState) -> Message:
+    """The finished message with what it cost."""
+    return replace(stream.message(state), usage=event.usage)
+
+
+def _media_of(message: Message) -> tuple[MediaPart, ...]:
+    return tuple(part for part in message.parts if isinstance(part, MediaPart))

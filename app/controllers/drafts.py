@@ -1,0 +1,202 @@
+"""Files waiting in the composer: copied in, looked at by the engine, then ready or refused with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from PySide6.QtCore import QObject, Signal
+
+from app.core.commands import Describe
+from app.core.conversation import (
+    Attachment,
+    Audio,
+    Document,
+    Image,
+    ImageDetail,
+    MediaKind,
+    MediaPart,
+    Video,
+    new_id,
+)
+from app.core.errors import Failure
+from app.core.events import Capabilities, Described
+from app.services.engine_client import EngineClient
+from app.services.library import Library
+
+
+class DraftState(StrEnum):
+    """How far a dropped file is."""
+
+    COPYING = "copying"
+    LOOKING = "looking"
+    READY = "ready"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One file in the composer. thumbnail: RGBA rows, empty where there is none.
+
+    warning: it can be sent, but the loaded model cannot take it (with what would work).
+    """
+
+    id: str
+    name: str
+    state: DraftState = DraftState.COPYING
+    attachment: Attachment | None = None
+    detail: ImageDetail = ImageDetail.AUTO
+    text: str = ""
+    thumbnail: bytes = b""
+    thumbnail_width: int = 0
+    thumbnail_height: int = 0
+    problem: str = ""
+    remedy: str = ""
+    warning: str = ""
+
+    def part(self) -> MediaPart | None:
+        """What goes into the message."""
+        if self.attachment is None or self.state is not DraftState.READY:
+            return None
+        match self.attachment.kind:
+            case MediaKind.IMAGE:
+                return Image(self.attachment, self.detail)
+            case MediaKind.AUDIO:
+                return Audio(self.attachment)
+            case MediaKind.VIDEO:
+                return Video(self.attachment)
+            case _:
+                return Document(self.attachment, self.text)
+
+
+def refusal(kind: MediaKind, takes: Capabilities, model: str) -> str:
+    """Why the loaded model cannot take this kind of file, with what would work; empty where it can."""
+    name = model or "This model"
+    if kind is MediaKind.AUDIO and not takes.audio:
+        return f"{name} cannot hear. E2B, E4B and 12B can: choose one of them under Models."
+    if kind is MediaKind.IMAGE and not takes.image:
+        return f"{name} cannot see pictures. Choose a Gemma 4 model with vision under Models."
+    if kind is MediaKind.VIDEO and not takes.video:
+        return f"{name} cannot watch videos. Choose a Gemma 4 model with vision under Models."
+    return ""
+
+
+class Drafts(QObject):
+    """The composer's files, in the order they were dropped."""
+
+    changed = Signal()
+
+    def __init__(
+        self, library: Library, engine: EngineClient, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._library = library
+        self._engine = engine
+        self._drafts: dict[str, Draft] = {}
+        self.default_detail = ImageDetail.AUTO
+        library.imported.connect(self._on_imported)
+        library.import_failed.connect(self._on_import_failed)
+        engine.event.connect(self._on_event)
+
+    def items(self) -> list[Draft]:
+        """All drafts in order."""
+        return list(self._drafts.values())
+
+    @property
+    def all_settled(self) -> bool:
+        """No file is still being copied or looked at."""
+        busy = (DraftState.COPYING, DraftState.LOOKING)
+        return not any(draft.state in busy for draft in self._drafts.values())
+
+    def add_file(self, path: str, name: str = "") -> str:
+        """Take a file in; returns the draft's id at once, `changed` tells its fate."""
+        return self._add(name or path.replace("\\", "/").rsplit("/", 1)[-1], path, b"")
+
+    def add_bytes(self, data: bytes, name: str) -> str:
+        """Take pasted data in (a picture from the clipboard, a recording from the microphone)."""
+        return self._add(name, "", data)
+
+    def add_attachment(self, attachment: Attachment) -> str:
+        """Put a file that is kept already back into the composer (editing a sent message)."""
+        draft = Draft(new_id(), attachment.name, DraftState.LOOKING, attachment)
+        self._store(draft)
+        self._look(draft)
+        return draft.id
+
+    def set_detail(self, draft_id: str, detail: ImageDetail) -> None:
+        """Choose how finely a picture is looked at."""
+        self._store(replace(self._drafts[draft_id], detail=detail))
+
+    def remove(self, draft_id: str) -> None:
+        """Take a file out of the composer."""
+        if self._drafts.pop(draft_id, None) is not None:
+            self.changed.emit()
+
+    def take(self) -> list[MediaPart]:
+        """The ready files as message parts; the composer is empty afterwards."""
+        parts = [part for draft in self._drafts.values() if (part := draft.part()) is not None]
+        self._drafts.clear()
+        self.changed.emit()
+        return parts
+
+    def _add(self, name: str, path: str, data: bytes) -> str:
+        draft = Draft(new_id(), name, detail=self.default_detail)
+        self._store(draft)
+        if path:
+            self._library.import_file(draft.id, path, name)
+        else:
+            self._library.import_bytes(draft.id, data, name)
+        return draft.id
+
+    def _store(self, draft: Draft) -> None:
+        self._drafts[draft.id] = draft
+        self.changed.emit()
+
+    def _look(self, draft: Draft) -> None:
+        assert draft.attachment is not None
+        path = self._library.attachment_path(draft.attachment)
+        self._engine.ask(Describe(draft.id, str(path), draft.name))
+
+    def _on_imported(self, draft_id: str, attachment: Attachment) -> None:
+        if draft_id in self._drafts:
+            draft = replace(self._drafts[draft_id], attachment=attachment, state=DraftState.LOOKING)
+            self._store(draft)
+            self._look(draft)
+
+    def _on_import_failed(self, draft_id: str, failure: Failure) -> None:
+        if draft_id in self._drafts:
+            self._store(
+                replace(
+                    self._drafts[draft_id],
+                    state=DraftState.REFUSED,
+                    problem=failure.message,
+                    remedy=failure.remedy,
+                )
+            )
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, Described) and event.query_id in self._drafts:
+            self._store(_described(self._drafts[event.query_id], event))
+
+
+def _described(draft: Draft, facts: Described) -> Draft:
+    if facts.problem or draft.attachment is None:
+        return replace(draft, state=DraftState.REFUSED, problem=facts.problem, remedy=facts.remedy)
+    attachment = replace(
+        draft.attachment,
+        kind=facts.kind,
+        media_type=facts.media_type or draft.attachment.media_type,
+        width=facts.width,
+        height=facts.height,
+        seconds=facts.seconds,
+        pages=facts.pages,
+    )
+    return replace(
+        draft,
+        state=DraftState.READY,
+        attachment=attachment,
+        text=facts.text,
+        thumbnail=facts.thumbnail,
+        thumbnail_width=facts.thumbnail_width,
+        thumbnail_height=facts.thumbnail_height,
+    )

@@ -1,0 +1,1 @@
+"""Qt adapters without widgets: the engine's supervisor, downloads, the library on disk."""

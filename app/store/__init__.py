@@ -1,0 +1,1 @@
+"""What is kept on disk: conversations, attachments, settings. No Qt, no network."""
