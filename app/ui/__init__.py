@@ -1,0 +1,1 @@
+"""The window: widgets, pages and the theme. Talks to controllers only; imports no mlx."""

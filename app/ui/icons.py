@@ -1,0 +1,51 @@
+"""Outline icons from assets/icons, tinted with a theme colour when they are asked for."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
+from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+
+from app.core.paths import assets_dir
+from app.ui.theme import Theme
+
+PIXEL_RATIOS = (1, 2)
+
+
+def icon_pixmap(
+    theme: Theme, name: str, token: str = "secondary", size: int = 16, ratio: float = 2
+) -> QPixmap:
+    """Draw icon `name` in the colour of `token`; `size` in logical pixels at 100 % text size."""
+    svg = (assets_dir() / "icons" / f"{name}.svg").read_text(encoding="utf-8")
+    svg = svg.replace("currentColor", theme.color(token).name())
+    return _render(svg, theme.px(size), ratio)
+
+
+def icon(theme: Theme, name: str, token: str = "secondary", size: int = 16) -> QIcon:
+    """Return icon `name` for buttons and menus, with a faint version for the disabled state."""
+    result = QIcon()
+    for ratio in PIXEL_RATIOS:
+        result.addPixmap(icon_pixmap(theme, name, token, size, ratio))
+        result.addPixmap(icon_pixmap(theme, name, "faint", size, ratio), QIcon.Mode.Disabled)
+    return result
+
+
+def app_icon() -> QIcon:
+    """Return the application's own icon."""
+    svg = (assets_dir() / "facet.svg").read_text(encoding="utf-8")
+    result = QIcon()
+    for size in (16, 32, 64, 128, 256):
+        result.addPixmap(_render(svg, size, 1))
+    return result
+
+
+def _render(svg: str, size: int, ratio: float) -> QPixmap:
+    pixmap = QPixmap(QSize(size, size) * ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    QSvgRenderer(QByteArray(svg.encode())).render(
+        painter, QRectF(0, 0, pixmap.width(), pixmap.height())
+    )
+    painter.end()
+    pixmap.setDevicePixelRatio(ratio)
+    return pixmap
