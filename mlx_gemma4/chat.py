@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from .errors import PromptError
-from .messages import (
+from mlx_gemma4.errors import PromptError
+from mlx_gemma4.messages import (
     Audio,
     Image,
     MediaPart,
@@ -29,10 +29,7 @@ from .messages import (
     ToolResult,
     Video,
 )
-from .tool_text import QUOTE, format_call, format_declaration, format_response
-
-if TYPE_CHECKING:
-    from .config import Gemma4Config
+from mlx_gemma4.tool_text import QUOTE, format_call, format_declaration, format_response
 
 Family = Literal["edge", "large"]
 
@@ -82,8 +79,8 @@ class ChatOptions:
     """How a conversation is rendered.
 
     Attributes:
-        family: "edge" (E2B, E4B) or "large" (12B, 26B-A4B, 31B): they differ only with thinking
-            off.
+        family: ``Gemma4Config.family``: "edge" (E2B, E4B) or "large" (12B, 26B-A4B, 31B): they
+            differ only with thinking off.
         think: let the model think before it answers.
         tools: tools the model may call.
         preserve_thinking: keep the thoughts of older turns that called tools.
@@ -108,11 +105,6 @@ class ChatState:
     open_role: Role | None = None
     last: Literal["text", "call", "result"] = "text"
     calls: tuple[tuple[str, str], ...] = ()
-
-
-def family_of(config: Gemma4Config) -> Family:
-    """The template family of a model: the edge models are the ones with per-layer embeddings."""
-    return "edge" if config.text.hidden_size_per_layer_input else "large"
 
 
 def render(

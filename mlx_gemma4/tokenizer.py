@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as BackendTokenizer
 from tokenizers.decoders import DecodeStream
 
-from .errors import ConfigError
+from mlx_gemma4.errors import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .errors import ToolError
+from mlx_gemma4.errors import ToolError
 
 QUOTE = '<|"|>'
 _MAX_DEPTH = 64  # deeper nesting is hostile, and would exhaust Python's stack
