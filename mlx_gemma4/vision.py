@@ -17,8 +17,9 @@ from mlx_gemma4.config import VisionConfig
 
 # Head sizes the fused attention kernel takes; 72 (26B, 31B) is padded with zeros to 80.
 _FUSED_HEAD_DIMS = (64, 80, 128)
-# Scores held at once where attention is not fused: 16 heads x 512 queries x 10 080 keys is 330 MB.
-_MAX_SCORES = 1 << 26
+# Scores in one query block (128 MB in float32): where attention is not fused, the 10 080 patches of
+# the largest budget would need 6.5 GB at once.
+_MAX_SCORES = 1 << 25
 # Blocks between two evaluations in `VisionTower.blocks`: bounds the lazy graph's live memory.
 _BLOCKS_PER_STEP = 4
 
@@ -119,12 +120,14 @@ def full_attention(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
         q, k, v = (mx.pad(t, ((0, 0), (0, 0), (0, pad))) for t in (q, k, v))
     q, k, v = q[None], k[None], v[None]
     block = max(1, _MAX_SCORES // (heads * length))
-    parts = [
-        mx.fast.scaled_dot_product_attention(q[:, :, start : start + block], k, v, scale=1.0)
-        for start in range(0, length, block)
-    ]
-    out = parts[0] if len(parts) == 1 else mx.concatenate(parts, axis=2)
-    return out[0, :, :, :width]
+    if block >= length or mx.default_device() == mx.gpu:  # the GPU kernel keeps no scores
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=1.0)[0, :, :, :width]
+    parts = []
+    for start in range(0, length, block):
+        part = q[:, :, start : start + block]
+        parts.append(mx.fast.scaled_dot_product_attention(part, k, v, scale=1.0))
+        mx.eval(parts[-1])  # the CPU stream would allocate the scores of all blocks ahead
+    return mx.concatenate(parts, axis=2)[0, :, :, :width]
 
 
 class VisionAttention(nn.Module):
