@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import mlx.core as mx
@@ -35,6 +36,7 @@ class FullCache:
         self.offset = start
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
+        self._marks: tuple[int, ...] = ()
 
     @property
     def trimmable(self) -> int:
@@ -74,6 +76,15 @@ class FullCache:
         """Go back to a snapshot of this cache (the owner checks that its rows still stand)."""
         self.offset = state
 
+    def set_marks(self, positions: Sequence[int]) -> None:
+        """See :meth:`Cache.snapshots_at`."""
+        self._marks = tuple(positions)
+
+    def take_marks(self) -> tuple[int, ...]:
+        """The states at the marks; clears them."""
+        marks, self._marks = self._marks, ()
+        return marks
+
     def arrays(self) -> list[mx.array]:
         """What to evaluate so that the cache is materialised."""
         return [a for a in (self._keys, self._values) if a is not None]
@@ -99,6 +110,8 @@ class SlidingCache:
         self._base = start  # absolute position of row 0
         self._keys: mx.array | None = None
         self._values: mx.array | None = None
+        self._marks: tuple[int, ...] = ()
+        self._marked: list[WindowState] = []
 
     @property
     def trimmable(self) -> int:
@@ -124,6 +137,7 @@ class SlidingCache:
         self._keys = _written(self._keys, keys, used)
         self._values = _written(self._values, values, used)
         self.offset += new
+        self._copy_marks(self._keys, self._values, self._base)
         return _sliced(self._keys, self._values, used - seen, used + new, self._base)
 
     def _append_rebuilding(self, keys: mx.array, values: mx.array, seen: int) -> KV:
@@ -136,7 +150,9 @@ class SlidingCache:
             keys = mx.concatenate([self._keys[:, :, used - tail : used], keys], axis=2)
             values = mx.concatenate([self._values[:, :, used - tail : used], values], axis=2)
         seen_kv = _sliced(keys, values, tail - seen, tail + new, self.offset - tail)
+        joined_base = self.offset - tail
         self.offset += new
+        self._copy_marks(keys, values, joined_base)
         kept = min(tail + new, self.window - 1 + self.slack)
         self._base = self.offset - kept
         capacity = _rounded(kept + _STEP // 2)
@@ -173,9 +189,26 @@ class SlidingCache:
             # New handles: item assignment into ours must not change the snapshot's.
             self._keys, self._values = state.keys[...], state.values[...]
 
+    def set_marks(self, positions: Sequence[int]) -> None:
+        """See :meth:`Cache.snapshots_at`."""
+        self._marks, self._marked = tuple(positions), []
+
+    def take_marks(self) -> tuple[WindowState, ...]:
+        """The states at the marks; clears them."""
+        marked, self._marks, self._marked = self._marked, (), []
+        return tuple(marked)
+
+    def _copy_marks(self, keys: mx.array, values: mx.array, base: int) -> None:
+        """Copy the windows that end at the marks while their rows are still here."""
+        for position in self._marks:
+            low, high = max(base, position - self.window + 1) - base, position - base
+            rows = _owned(keys[:, :, low:high]), _owned(values[:, :, low:high])
+            self._marked.append(WindowState(position, base + low, *rows))
+
     def arrays(self) -> list[mx.array]:
         """What to evaluate so that the cache is materialised."""
-        return [a for a in (self._keys, self._values) if a is not None]
+        held = [self._keys, self._values, *(a for s in self._marked for a in (s.keys, s.values))]
+        return [a for a in held if a is not None]
 
 
 class Snapshot:
@@ -251,6 +284,33 @@ class Cache:
         snapshot = Snapshot(self.offset, [layer.snapshot() for layer in self.layers])
         self._snapshots.add(snapshot)
         return snapshot
+
+    @contextmanager
+    def snapshots_at(self, positions: Sequence[int]) -> Iterator[list[Snapshot]]:
+        """Snapshots inside the one forward pass that runs in this block.
+
+        A long chunk slides windows past its own beginning; its earlier positions can only be
+        remembered while it runs. The caller evaluates ``arrays()`` inside the block.
+
+        Args:
+            positions: absolute, ascending, after the present offset and not beyond the new one.
+
+        Yields:
+            A list that holds the snapshots once the block has ended.
+        """
+        taken: list[Snapshot] = []
+        for layer in self.layers:
+            layer.set_marks(positions)
+        try:
+            yield taken
+        except BaseException:
+            for layer in self.layers:
+                layer.take_marks()
+            raise
+        states = [layer.take_marks() for layer in self.layers]
+        for index, position in enumerate(positions):
+            taken.append(Snapshot(position, [state[index] for state in states]))
+        self._snapshots.update(taken)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back (or forward) to a snapshot of this cache.

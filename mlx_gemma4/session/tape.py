@@ -1,0 +1,193 @@
+"""The session's own record of what it has fed to the model: ids, kinds and media, in order.
+
+A tape is what a prompt is made of after all rendering. Two tapes are compared to find out how much
+of a conversation is already in the KV cache, so every position has a code: the token id for text,
+and for a soft token a number made of its medium's key, kind and place. This module imports no MLX.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mlx_gemma4.inputs import AUDIO, TEXT, ModelInputs
+
+_MEDIA_BIT = 1 << 62
+_CODE_MASK = _MEDIA_BIT - 1
+
+
+class MediaRun(NamedTuple):
+    """Soft tokens of one medium at ``start`` … ``start + length`` of a tape."""
+
+    start: int
+    length: int
+    kind: int
+    key: str
+
+    @property
+    def stop(self) -> int:
+        """Position after the last soft token."""
+        return self.start + self.length
+
+
+class Stretch(NamedTuple):
+    """A piece of a tape, ready to be embedded.
+
+    Attributes:
+        ids: int32 [T].
+        blocks: int32 [T], 0 or the number of the picture block a token belongs to; numbers are
+            unique on the tape.
+        media: the runs inside, with ``start`` counted from the stretch's first token; a run that
+            begins before the stretch has a negative start.
+    """
+
+    ids: np.ndarray
+    blocks: np.ndarray
+    media: tuple[MediaRun, ...]
+
+
+class Tape:
+    """An append-only list of prompt positions that can be cut back."""
+
+    def __init__(self) -> None:
+        self._ids = array("i")
+        self._codes = array("q")
+        self._runs: list[MediaRun] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def runs(self) -> tuple[MediaRun, ...]:
+        """All media on the tape, in order."""
+        return tuple(self._runs)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """All ids, int32 [T]; soft positions hold their placeholder."""
+        return np.array(self._ids, dtype=np.int32)
+
+    def extend(self, inputs: ModelInputs) -> None:
+        """Append a rendered and expanded piece of prompt."""
+        at = 0
+        for (start, end, kind), medium in zip(inputs.runs(), inputs.media, strict=True):
+            self.append_tokens(inputs.ids[at:start].tolist())
+            self.append_soft(int(inputs.ids[start]), kind, medium.key, end - start)
+            at = end
+        self.append_tokens(inputs.ids[at:].tolist())
+
+    def append_tokens(self, ids: Iterable[int]) -> None:
+        """Append text tokens."""
+        ids = list(ids)
+        self._ids.extend(ids)
+        self._codes.extend(ids)
+
+    def append_soft(self, placeholder: int, kind: int, key: str, count: int) -> None:
+        """Append ``count`` soft tokens of one medium; the same medium again makes its run longer.
+
+        That is how a clip grows while it is spoken.
+        """
+        if count <= 0:
+            return
+        last = self._runs[-1] if self._runs else None
+        grows = last is not None and last.stop == len(self) and (last.key, last.kind) == (key, kind)
+        done = last.length if grows and last else 0
+        base = _code(key, kind)
+        self._ids.extend([placeholder] * count)
+        self._codes.extend((base + done + i) & _CODE_MASK | _MEDIA_BIT for i in range(count))
+        if grows and last:
+            self._runs[-1] = last._replace(length=last.length + count)
+        else:
+            self._runs.append(MediaRun(len(self) - count, count, kind, key))
+
+    def rename_last(self, key: str) -> None:
+        """Give the last run its final key (the content of a clip is known when it is closed)."""
+        run = self._runs.pop()
+        placeholder = self._ids[run.start]
+        tail = self._ids[run.stop :]
+        self.truncate(run.start)
+        self.append_soft(placeholder, run.kind, key, run.length)
+        self.append_tokens(tail)
+
+    def truncate(self, length: int) -> None:
+        """Forget everything from position ``length`` on."""
+        del self._ids[length:]
+        del self._codes[length:]
+        while self._runs and self._runs[-1].start >= length:
+            self._runs.pop()
+        if self._runs and self._runs[-1].stop > length:
+            run = self._runs[-1]
+            self._runs[-1] = run._replace(length=length - run.start)
+
+    def copy(self) -> Tape:
+        """An independent copy."""
+        other = Tape()
+        other._ids = array("i", self._ids)
+        other._codes = array("q", self._codes)
+        other._runs = list(self._runs)
+        return other
+
+    def common_prefix(self, other: Tape) -> int:
+        """Number of leading positions at which both tapes hold the same."""
+        shared = min(len(self), len(other))
+        mine = np.frombuffer(self._codes, dtype=np.int64, count=shared) if shared else np.zeros(0)
+        theirs = np.frombuffer(other._codes, dtype=np.int64, count=shared) if shared else mine
+        differs = np.flatnonzero(mine != theirs)
+        return int(differs[0]) if differs.size else shared
+
+    def whole_blocks(self, position: int) -> int:
+        """``position``, moved to the start of the picture block it would cut through.
+
+        Picture tokens may attend to later ones of their block, so a block's keys and values are
+        only valid when the whole block went through one forward pass (spec 3.7).
+        """
+        run = self._picture_at(position)
+        return run.start if run and run.start < position < run.stop else position
+
+    def block_end(self, position: int) -> int:
+        """``position``, moved to the end of the picture block it would cut through."""
+        run = self._picture_at(position)
+        return run.stop if run and run.start < position < run.stop else position
+
+    def _picture_at(self, position: int) -> MediaRun | None:
+        for run in reversed(self._runs):
+            if run.start <= position:
+                return run if run.kind not in (TEXT, AUDIO) else None
+        return None
+
+    def stretch(self, start: int, stop: int) -> Stretch:
+        """The positions ``start`` … ``stop`` with their media."""
+        blocks = np.zeros(stop - start, dtype=np.int32)
+        media = []
+        for number, run in enumerate(self._runs, start=1):
+            if run.stop <= start or run.start >= stop:
+                continue
+            media.append(run._replace(start=run.start - start))
+            if run.kind != AUDIO:
+                blocks[max(0, run.start - start) : run.stop - start] = number
+        ids = np.array(self._ids[start:stop], dtype=np.int32)
+        return Stretch(ids, blocks, tuple(media))
+
+    def chunks(self, start: int, stop: int, size: int) -> Sequence[tuple[int, int]]:
+        """Cut ``start`` … ``stop`` into pieces of about ``size`` that never split a picture.
+
+        Pieces end on multiples of ``size`` where they can; a picture longer than ``size`` makes
+        its piece as long as it needs.
+        """
+        pieces: list[tuple[int, int]] = []
+        while start < stop:
+            end = min(stop, start - start % size + size)
+            cut = self.whole_blocks(end)
+            end = cut if cut > start else min(stop, self.block_end(end))
+            pieces.append((start, end))
+            start = end
+        return pieces
+
+
+def _code(key: str, kind: int) -> int:
+    digest = hashlib.blake2b(f"{kind}:{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") & _CODE_MASK
