@@ -127,6 +127,18 @@ class ExpertLinear(nn.Module):
         )
 
 
+class SplitExperts(nn.Module):
+    """Stands in for an :class:`ExpertLinear` whose gate and up rows are quantised differently."""
+
+    def __init__(self, parts: Sequence[ExpertLinear]) -> None:
+        super().__init__()
+        self.parts = list(parts)
+
+    def __call__(self, x: mx.array, experts: mx.array, ordered: bool = False) -> mx.array:
+        """As :meth:`ExpertLinear.__call__`."""
+        return mx.concatenate([part(x, experts, ordered) for part in self.parts], axis=-1)
+
+
 class Embedding(nn.Module):
     """A table ``weight`` [rows, dims], dense or quantised, read by row or used as a matrix."""
 

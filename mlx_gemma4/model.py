@@ -44,6 +44,8 @@ class Gemma4(nn.Module):
     def __init__(self, config: Gemma4Config) -> None:
         super().__init__()
         self.config = config
+        self.notices: list[str] = []
+        """Sentences for the user about what this checkpoint lacks; filled by loading."""
         self.language_model = TextModel(config.text)
         if not config.tie_word_embeddings:
             self.lm_head = Linear(config.text.hidden_size, config.text.vocab_size)
@@ -113,7 +115,7 @@ class Gemma4(nn.Module):
         else:
             assert self.vision_tower is not None
             features = self.vision_tower(patches, positions)
-        return self.embed_vision(features.astype(self.dtype))
+        return self.embed_vision(features).astype(self.dtype)
 
     def encode_audio(self, clip: AudioClip) -> mx.array:
         """One clip of sound as soft tokens [n, hidden], lazily.
@@ -126,7 +128,7 @@ class Gemma4(nn.Module):
         features = mx.array(clip.features[: clip.valid])
         if self.audio_tower is not None:
             features = self.audio_tower(features)
-        return self.embed_audio(features.astype(self.dtype))
+        return self.embed_audio(features).astype(self.dtype)
 
     def embed(self, ids: Sequence[int] | np.ndarray | mx.array, soft: Soft = ()) -> Embedded:
         """Look up tokens and merge soft tokens.

@@ -137,6 +137,12 @@ class TextModel(nn.Module):
         """Type of the hidden states."""
         return self.norm.weight.dtype
 
+    def set_table_dtype(self, dtype: mx.Dtype) -> None:
+        """Type of the rows that quantised tables yield; dense tables have their own."""
+        self.embed_tokens.dtype = dtype
+        if self.config.hidden_size_per_layer_input:
+            self.embed_tokens_per_layer.dtype = dtype
+
     def embed(self, ids: mx.array) -> mx.array:
         """``ids`` [batch, time] -> scaled embeddings [batch, time, hidden].
 
