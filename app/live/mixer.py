@@ -118,7 +118,7 @@ class Mixer:
         share = item.at / max(1, len(item.pcm))
         said = item.piece.text[: int(share * len(item.piece.text))]
         words = len(said.split()) - (0 if share >= 1 or said.endswith(" ") else 1)
-        return max(self._heard, item.piece.start + _reach(item.piece, max(0, words)))
+        return max(self._heard, item.piece.reach(max(0, words)))
 
     # -- the audio callback -------------------------------------------------------------------
 
@@ -156,12 +156,3 @@ class Mixer:
         gains = np.clip(ramp, min(self._gain, target), max(self._gain, target))
         out *= gains.astype(np.float32)
         self._gain = float(gains[-1])
-
-
-def _reach(piece: Piece, words: int) -> int:
-    """Characters of the reply that `words` spoken words of a piece cover ."""
-    if words == 0:
-        return 0
-    spoken = len(" ".join(piece.text.split()[:words]))
-    scale = (piece.stop - piece.start) / max(1, len(piece.text))
-    return min(piece.stop - piece.start, round(spoken * scale))

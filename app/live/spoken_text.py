@@ -18,11 +18,26 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text to speak, covering characters [start, stop) of the reply."""
+    """Text to speak, made from `raw`, the characters [start, start + len(raw)) of the reply."""
 
     text: str
     start: int
-    stop: int
+    raw: str
+
+    @property
+    def stop(self) -> int:
+        """Where the next piece begins in the reply."""
+        return self.start + len(self.raw)
+
+    def reach(self, words: int) -> int:
+        """Characters of the reply that are out after `words` spoken words, cut between words.
+
+        Marks that are not read out make more words in `raw` than in `text`: then it is scaled.
+        """
+        ends = [match.end() for match in re.finditer(r"\S+", self.raw)]
+        spoken = len(self.text.split())
+        count = round(words * len(ends) / spoken) if spoken else 0
+        return self.start + ends[min(count, len(ends)) - 1] if count else self.start
 
 
 class SpeechSplitter:
@@ -84,7 +99,7 @@ class SpeechSplitter:
         if not re.search(r"\w", text):
             return []
         self._spoke = True
-        return [Piece(text, start, stop)]
+        return [Piece(text, start, self._text[start:stop])]
 
 
 _CLEANERS: tuple[tuple[re.Pattern[str], str], ...] = (
