@@ -1,0 +1,55 @@
+"""``load``: from a folder or a repository name to a model and its processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlx.core as mx
+
+from mlx_gemma4.adapters import apply_adapter
+from mlx_gemma4.model import Gemma4
+from mlx_gemma4.processor import Processor
+from mlx_gemma4.weights import Progress, load_model
+
+
+def load(
+    path_or_repo: str | Path,
+    *,
+    dtype: mx.Dtype | None = None,
+    adapter: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Gemma4, Processor]:
+    """Load a checkpoint for use.
+
+    Args:
+        path_or_repo: a checkpoint folder, or a repository name such as
+            ``mlx-community/gemma-4-e2b-it-4bit`` whose files were downloaded before.
+        dtype: type of everything not quantised; default: the checkpoint's on a GPU, float32 on
+            the CPU backend.
+        adapter: a LoRA adapter folder in mlx-lm's format.
+        progress: called with bytes done, bytes in all and the stage's name.
+
+    Raises:
+        HubError: the name is no folder and has not been downloaded.
+        ConfigError: the folder holds no Gemma 4 configuration.
+        WeightsError: weights are missing, unexpected, mis-shaped or damaged.
+    """
+    folder = resolve(path_or_repo)
+    model = load_model(folder, dtype, progress)
+    if adapter is not None:
+        apply_adapter(model, adapter)
+    return model, Processor.from_path(folder, model.config)
+
+
+def resolve(path_or_repo: str | Path) -> Path:
+    """The folder of a checkpoint given by path or by repository name.
+
+    Raises:
+        HubError: it is neither a folder nor a downloaded repository.
+    """
+    folder = Path(path_or_repo).expanduser()
+    if folder.is_dir():
+        return folder
+    from mlx_gemma4.hub import find  # only names need the hub
+
+    return find(path_or_repo)
