@@ -164,8 +164,10 @@ class Sampler:
         return mx.arange(logits.size), self._nucleus_whole(scores)
 
     def _tempered(self, values: mx.array) -> mx.array:
-        capped = values.astype(mx.float32) if self._seen is not None else self._cap(values)
-        return capped / self._options.temperature
+        if self._seen is not None:
+            return values.astype(mx.float32) / self._options.temperature
+        capped = self._cap(values) / self._options.temperature
+        return mx.where(values == -mx.inf, -mx.inf, capped)  # the cap would make it finite
 
     def _nucleus_sorted(self, scores: mx.array) -> mx.array:
         """Top-p and min-p on scores in falling order; the best is always kept."""

@@ -10,12 +10,17 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer as BackendTokenizer
 from tokenizers.decoders import DecodeStream
 
 from mlx_gemma4.errors import ConfigError
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +60,8 @@ _CONFIG_IDS = {
     "eoa_token_id": "audio_end",
     "eoa_token_index": "audio_end",
 }
+
+_MAX_HELD = 8  # a character has at most four bytes; more that do not decode are garbage
 
 
 class Tokenizer:
@@ -158,6 +165,14 @@ class Tokenizer:
         """A new incremental decoder."""
         return TextStream(self)
 
+    @cached_property
+    def grammar_view(self) -> LLTokenizer:
+        """This vocabulary for llguidance; an answer may end with ``<turn|>`` or ``<eos>``."""
+        from llguidance import LLTokenizer  # only constrained replies need it
+
+        ends = [token for token in (self.special("turn_end"), self.special("eos")) if token]
+        return LLTokenizer(self.backend.to_str(), eos_token=ends or None)
+
     def check(self, config_ids: dict[str, int | None]) -> None:
         """Compare ids of a config with the tokenizer's own.
 
@@ -188,12 +203,16 @@ class TextStream:
 
     def push(self, token: int) -> str:
         """Add a token; return the text that is certain now (empty inside a character)."""
-        text = self._stream.step(self._tokenizer.backend, token)
-        if text is None:
-            self._held.append(token)
-            return ""
-        self._held.clear()
-        return text
+        try:
+            text = self._stream.step(self._tokenizer.backend, token)
+        except Exception:  # noqa: BLE001 - bytes that are no UTF-8 raise a bare Exception
+            broken = self.finish()
+            return broken + self.push(token) if broken else self._tokenizer.decode([token])
+        if text is not None:
+            self._held.clear()
+            return text
+        self._held.append(token)
+        return self.finish() if len(self._held) >= _MAX_HELD else ""
 
     def finish(self) -> str:
         """End the stream; return what was held back (an incomplete character becomes U+FFFD)."""

@@ -1,0 +1,375 @@
+"""From a prompt to streamed text: prefill, then decoding one token ahead of the host.
+
+While the host reads token n, the accelerator already computes token n + 1. Every function here is a
+generator: it can be stopped between any two evaluations by closing it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_gemma4.cache import Cache
+from mlx_gemma4.constrain import AnswerGate, Constraint
+from mlx_gemma4.errors import PromptError
+from mlx_gemma4.inputs import ModelInputs
+from mlx_gemma4.loops import LoopDetector
+from mlx_gemma4.messages import ToolCall
+from mlx_gemma4.model import Gemma4
+from mlx_gemma4.prefill import DEFAULT_CHUNK, Progress, prefill
+from mlx_gemma4.reply import Channel, Delta, Event, ReplyParser
+from mlx_gemma4.sampling import Sampler, SamplingOptions
+from mlx_gemma4.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mlx_gemma4.processor import Processor
+
+Reason = Literal["stop", "length", "tool", "loop"]
+_CLEAR_EVERY = 256  # tokens between two releases of unused buffers
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateOptions:
+    """How a reply is made.
+
+    Attributes:
+        max_tokens: most tokens of the reply.
+        sampling: how tokens are picked.
+        stop: token ids that end the reply, beside those of the checkpoint.
+        chunk: most prompt tokens run at once.
+        loop_guard: stop when the reply repeats itself without end.
+        constraint: a schema or grammar the answer must follow; thoughts stay free.
+    """
+
+    max_tokens: int = 2048
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    stop: tuple[int, ...] = ()
+    chunk: int = DEFAULT_CHUNK
+    loop_guard: bool = True
+    constraint: Constraint | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or self.chunk < 1:
+            raise PromptError(
+                "A reply and a prefill chunk need at least one token; raise the number."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a reply cost.
+
+    Attributes:
+        prompt_tokens: tokens of the whole prompt, soft tokens included.
+        cached_tokens: how many of them were not run again.
+        generated_tokens: tokens of the reply, the stop token included.
+        prefill_s: seconds to encode media and run the prompt.
+        first_token_s: seconds until the first token was known.
+        decode_s: seconds from the first token to the last.
+        peak_bytes: most memory MLX held during the reply.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    prefill_s: float
+    first_token_s: float
+    decode_s: float
+    peak_bytes: int
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Decoding speed; 0 for a reply of one token."""
+        return (self.generated_tokens - 1) / self.decode_s if self.decode_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of a reply.
+
+    Attributes:
+        reason: "stop" (the model ended it), "length" (``max_tokens`` or the context is used up),
+            "tool" (it waits for the result of a tool call), "loop" (it repeated itself).
+        usage: what it cost.
+        notice: a sentence for the user when the end needs one, else empty.
+    """
+
+    reason: Reason
+    usage: Usage
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One decoded token, what it adds to the reply, and whether it ends it."""
+
+    token: int
+    events: tuple[Event, ...]
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished reply."""
+
+    text: str
+    thought: str
+    tool_calls: tuple[ToolCall, ...]
+    reason: Reason
+    usage: Usage
+    notice: str = ""
+
+
+_NOTICES: dict[Reason, str] = {
+    "length": "The reply was cut because it reached the length limit.",
+    "loop": "The reply was stopped because it repeated itself; ask again or raise the temperature.",
+}
+
+
+def stream(
+    model: Gemma4,
+    processor: Processor,
+    inputs: ModelInputs,
+    options: GenerateOptions | None = None,
+) -> Iterator[Progress | Delta | ToolCall | Finish]:
+    """Answer one prompt.
+
+    Args:
+        model: from ``load``.
+        processor: from ``load``.
+        inputs: from ``processor.inputs(messages)`` or ``processor.raw(text)``.
+        options: how to reply.
+
+    Yields:
+        ``Progress`` while the prompt is read, then ``Delta`` and ``ToolCall``, and one ``Finish``
+        last. Close the iterator to cancel.
+
+    Raises:
+        PromptError: the prompt does not fit the model.
+        ToolError: the constraint is not usable.
+    """
+    options = options or GenerateOptions()
+    clock = Clock()
+    cache = model.make_cache()
+    decoder = Decoder(model, processor.tokenizer, options)
+    hidden = yield from prefill(model, inputs, cache, chunk=options.chunk)
+    clock.prefilled()
+    reason: Reason = "stop"
+    for step in decoder.run(hidden, cache, inputs.ids):
+        clock.token()
+        yield from step.events
+        reason = step.reason or reason
+    usage = clock.usage(prompt=len(inputs), cached=0)
+    yield Finish(reason, usage, _NOTICES.get(reason, ""))
+
+
+def generate(
+    model: Gemma4,
+    processor: Processor,
+    inputs: ModelInputs,
+    options: GenerateOptions | None = None,
+) -> Reply:
+    """Answer one prompt and wait for the end; see ``stream``."""
+    return collect(stream(model, processor, inputs, options))
+
+
+def collect(events: Iterator[Progress | Delta | ToolCall | Finish]) -> Reply:
+    """Join the events of one reply."""
+    text: dict[Channel, list[str]] = {"answer": [], "thought": [], "tool": []}
+    calls: list[ToolCall] = []
+    for event in events:
+        if isinstance(event, Delta):
+            text[event.channel].append(event.text)
+        elif isinstance(event, ToolCall):
+            calls.append(event)
+        elif isinstance(event, Finish):
+            answer, thought = "".join(text["answer"]), "".join(text["thought"])
+            return Reply(answer, thought, tuple(calls), event.reason, event.usage, event.notice)
+    raise PromptError("The reply was cancelled before it ended.")
+
+
+class Decoder:
+    """Decodes one reply from the hidden state of the last prompt token.
+
+    Args:
+        model: the model.
+        tokenizer: of the model.
+        options: how to reply.
+        call_prefix: start of the ids of tool calls.
+
+    Raises:
+        ToolError: the constraint is not usable.
+    """
+
+    def __init__(
+        self,
+        model: Gemma4,
+        tokenizer: Tokenizer,
+        options: GenerateOptions,
+        *,
+        call_prefix: str = "call",
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._options = options
+        self._call_prefix = call_prefix
+        self._stop = stop_ids(model, tokenizer) | set(options.stop)
+        constraint = options.constraint
+        self._matcher = constraint.matcher(tokenizer) if constraint else None
+
+    def run(self, hidden: mx.array, cache: Cache, prompt: np.ndarray) -> Iterator[Step]:
+        """Decode until the reply ends.
+
+        When a step is yielded, its token has been given to ``cache`` already, stop tokens included:
+        the cache holds the prompt and all tokens yielded so far, whenever the iterator is closed.
+
+        Args:
+            hidden: [1, 1, hidden] of the last prompt token.
+            cache: holds the prompt.
+            prompt: ids of the prompt [T] (for the repetition penalty and the start channel).
+        """
+        options = self._options
+        parser = ReplyParser(
+            self._tokenizer,
+            start_channel(self._tokenizer, prompt),
+            call_prefix=self._call_prefix,
+        )
+        loops = LoopDetector() if options.loop_guard else None
+        room = self._model.config.text.max_position_embeddings - cache.offset
+        limit = min(options.max_tokens, room)
+        tokens = self._tokens(hidden, cache, prompt, parser)
+        try:
+            for count, token in enumerate(tokens, start=1):
+                reason = self._reason(token, count, limit, loops)
+                events = parser.feed(token)
+                if reason:
+                    events += parser.finish()
+                yield Step(token, tuple(events), reason)
+                if reason:
+                    return
+        finally:
+            tokens.close()
+
+    def _reason(
+        self, token: int, count: int, limit: int, loops: LoopDetector | None
+    ) -> Reason | None:
+        if token in self._stop:
+            return "tool" if token == self._tokenizer.special("tool_response") else "stop"
+        if loops and loops.feed(token):
+            return "loop"
+        return "length" if count >= limit else None
+
+    def _tokens(
+        self, hidden: mx.array, cache: Cache, prompt: np.ndarray, parser: ReplyParser
+    ) -> Generator[int, None, None]:
+        config = self._model.config
+        sampler = Sampler(
+            self._options.sampling,
+            softcap=config.text.final_logit_softcapping,
+            suppress=config.suppress_token_ids,
+            history=prompt.tolist(),
+            vocab_size=config.text.vocab_size,
+        )
+        if self._options.constraint is None:
+            return self._one_ahead(sampler, hidden, cache)
+        gate = AnswerGate(self._options.constraint, self._tokenizer, prompt, config.text.vocab_size)
+        return self._gated(sampler, hidden, cache, gate, parser)
+
+    def _one_ahead(
+        self, sampler: Sampler, hidden: mx.array, cache: Cache
+    ) -> Generator[int, None, None]:
+        """Queue the pass for token n + 1 before waiting for token n."""
+        model = self._model
+        token = sampler(model.greedy_logits(hidden))
+        mx.async_eval(token)
+        for count in _counter():
+            following = sampler(model.greedy_logits(model.step_hidden(token, cache)))
+            mx.async_eval(following)
+            yield int(token.item())
+            token = following
+            if count % _CLEAR_EVERY == 0:
+                mx.clear_cache()
+
+    def _gated(
+        self,
+        sampler: Sampler,
+        hidden: mx.array,
+        cache: Cache,
+        gate: AnswerGate,
+        parser: ReplyParser,
+    ) -> Generator[int, None, None]:
+        """A grammar needs token n to say what n + 1 may be; the mask is made during the pass."""
+        model = self._model
+        logits = model.greedy_logits(hidden)
+        for count in _counter():
+            allowed = gate.allowed(parser.channel)
+            token = int(sampler(logits, allowed).item())
+            gate.feed(token, parser.channel)
+            logits = model.greedy_logits(model.step_hidden(token, cache))
+            mx.async_eval(logits)
+            yield token
+            if count % _CLEAR_EVERY == 0:
+                mx.clear_cache()
+
+
+def _counter() -> Iterator[int]:
+    count = 0
+    while True:
+        count += 1
+        yield count
+
+
+def stop_ids(model: Gemma4, tokenizer: Tokenizer) -> set[int]:
+    """All ids that end a reply: the checkpoint's, ``<turn|>``, ``<eos>``, ``<|tool_response>``.
+
+    The last one follows a tool call. Some checkpoints leave it out of their list, and then the
+    model goes on and invents the response (spec T49).
+    """
+    own = (tokenizer.special(name) for name in ("eos", "turn_end", "tool_response"))
+    return {*model.config.eos_token_ids, *(token for token in own if token is not None)}
+
+
+def start_channel(tokenizer: Tokenizer, prompt: np.ndarray) -> Channel:
+    """Where a reply begins: inside a thought if the last channel tag is an opening one."""
+    opening = tokenizer.special("channel")
+    ends = [tokenizer.special(name) for name in ("channel_end", "turn", "turn_end")]
+    tags = np.flatnonzero(np.isin(prompt, [tag for tag in (opening, *ends) if tag is not None]))
+    return "thought" if tags.size and prompt[tags[-1]] == opening else "answer"
+
+
+class Clock:
+    """Measures one reply; starts when made."""
+
+    def __init__(self) -> None:
+        mx.reset_peak_memory()
+        self._start = time.perf_counter()
+        self._prefilled = self._first = self._last = self._start
+        self._tokens = 0
+
+    def prefilled(self) -> None:
+        """The prompt has been run."""
+        self._prefilled = time.perf_counter()
+
+    def token(self) -> None:
+        """A token has become known."""
+        self._last = time.perf_counter()
+        self._tokens += 1
+        if self._tokens == 1:
+            self._first = self._last
+
+    def usage(self, *, prompt: int, cached: int) -> Usage:
+        """The figures up to now."""
+        return Usage(
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            generated_tokens=self._tokens,
+            prefill_s=self._prefilled - self._start,
+            first_token_s=max(self._first - self._start, 0.0),
+            decode_s=max(self._last - self._first, 0.0),
+            peak_bytes=mx.get_peak_memory(),
+        )
