@@ -78,6 +78,20 @@ class ReplyOptions:
     context_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine is started.
+
+    script: name or path of a script for the scripted engine, empty for the real one.
+    memory_percent: share of the machine's memory the model may take. log_folder empty: no log.
+    """
+
+    script: str = ""
+    log_folder: str = ""
+    log_level: str = "info"
+    memory_percent: int = 75
+
+
 # --- the engine itself ---------------------------------------------------------------------------
 
 

@@ -73,7 +73,7 @@ class Library(QObject):
     # --- writing, in order, in the background ----------------------------------------------------
 
     def save_meta(self, meta: ConversationMeta) -> None:
-        """Title, pin, presets …"""
+        """Save title, pin, presets and the like."""
         self._submit(lambda: self._writer_store.save_meta(meta))
 
     def save_message(self, conversation_id: str, message: Message) -> None:
