@@ -275,9 +275,10 @@ class Decoder:
             history=prompt.tolist(),
             vocab_size=config.text.vocab_size,
         )
-        if self._options.constraint is None:
+        if self._matcher is None:
             return self._one_ahead(sampler, hidden, cache)
-        gate = AnswerGate(self._options.constraint, self._tokenizer, prompt, config.text.vocab_size)
+        matcher = self._matcher.deep_copy()
+        gate = AnswerGate(matcher, self._tokenizer, prompt, config.text.vocab_size)
         return self._gated(sampler, hidden, cache, gate, parser)
 
     def _one_ahead(
