@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QIcon, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
@@ -16,9 +18,7 @@ def icon_pixmap(
     theme: Theme, name: str, token: str = "secondary", size: int = 16, ratio: float = 2
 ) -> QPixmap:
     """Draw icon `name` in the colour of `token`; `size` in logical pixels at 100 % text size."""
-    svg = (assets_dir() / "icons" / f"{name}.svg").read_text(encoding="utf-8")
-    svg = svg.replace("currentColor", theme.color(token).name())
-    return _render(svg, theme.px(size), ratio)
+    return _tinted(name, theme.color(token).name(), theme.px(size), ratio)
 
 
 def icon(theme: Theme, name: str, token: str = "secondary", size: int = 16) -> QIcon:
@@ -28,6 +28,12 @@ def icon(theme: Theme, name: str, token: str = "secondary", size: int = 16) -> Q
         result.addPixmap(icon_pixmap(theme, name, token, size, ratio))
         result.addPixmap(icon_pixmap(theme, name, "faint", size, ratio), QIcon.Mode.Disabled)
     return result
+
+
+@lru_cache(maxsize=1024)
+def _tinted(name: str, color: str, pixels: int, ratio: float) -> QPixmap:
+    svg = (assets_dir() / "icons" / f"{name}.svg").read_text(encoding="utf-8")
+    return _render(svg.replace("currentColor", color), pixels, ratio)
 
 
 def app_icon() -> QIcon:

@@ -72,8 +72,14 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _plain_block(text: str) -> Block:
-    inline = Token("inline", "", 0, content=text, children=[Token("text", "", 0, content=text)])
+def plain_block(text: str) -> Block:
+    """One paragraph that shows `text` as it is, with its line breaks."""
+    children: list[Token] = []
+    for number, line in enumerate(text.split("\n")):
+        if number:
+            children.append(Token("hardbreak", "br", 0))
+        children.append(Token("text", "", 0, content=line))
+    inline = Token("inline", "", 0, content=text, children=children)
     tokens = (Token("paragraph_open", "p", 1), inline, Token("paragraph_close", "p", -1))
     return Block(0, text, tokens)
 
@@ -85,7 +91,7 @@ def parse_blocks(text: str) -> list[Block]:
     come back as one plain paragraph.
     """
     if len(text) > MAX_MARKDOWN_CHARACTERS:
-        return [_plain_block(text)]
+        return [plain_block(text)]
     offsets = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
     blocks: list[Block] = []
     current: list[Token] = []

@@ -13,7 +13,7 @@ from PySide6.QtGui import (
     QTextDocument,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QFrame, QSizePolicy, QTextBrowser, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QSizePolicy, QTextBrowser, QTextEdit, QToolButton, QWidget
 
 from app.ui.chat.document_writer import (
     CODE_HEADER,
@@ -23,7 +23,7 @@ from app.ui.chat.document_writer import (
     RULE,
     DocumentWriter,
 )
-from app.ui.chat.markdown import MarkdownStream
+from app.ui.chat.markdown import MarkdownStream, plain_block
 from app.ui.icons import icon
 from app.ui.theme import Theme
 
@@ -40,6 +40,7 @@ class RichText(QTextBrowser):
         super().__init__(parent)
         self._theme = theme
         self._text = ""
+        self._plain = False
         self._stream = MarkdownStream()
         self._copy_buttons: list[QToolButton] = []
         self._natural_height = 0
@@ -74,23 +75,34 @@ class RichText(QTextBrowser):
         self._writer.replace_tail(keep, blocks)
         self._fit()
 
-    def restyle(self) -> None:
-        """Write everything again in the theme's current colours and sizes."""
-        text, self._text = self._text, ""
-        self._stream = MarkdownStream()
-        self.document().setIndentWidth(self._theme.px(20))
-        self._writer.clear()
-        self.set_markdown(text)
+    def set_plain(self, text: str) -> None:
+        """Show `text` as it is, line for line, without Markdown."""
+        self._plain = True
+        self._text = text
+        self._writer.replace_tail(0, [plain_block(text)])
+        self._fit()
+
+    def shrink_to(self, room: int) -> None:
+        """Take the width the longest line needs, `room` at most."""
+        self._writer.set_measure_margin(0)
+        self._wrap_at(room)
+        self._rewrite()
+        self._wrap_at(min(room, math.ceil(self.document().idealWidth()) + 1))
+        self._fit()
+
+    def _wrap_at(self, width: int) -> None:
+        """Lay out at once for `width`, whether the widget is on the screen or not."""
+        self.setFixedWidth(width)
+        self.setLineWrapMode(QTextEdit.LineWrapMode.FixedPixelWidth)
+        self.setLineWrapColumnOrWidth(width)
 
     def set_width(self, width: int) -> None:
         """Lay the text out for `width` pixels and take the height that needs."""
         if width == self.width() and self._natural_height:
             return
-        margin = max(0, width - self._theme.measure())
-        self._writer.set_measure_margin(margin)
-        self.setFixedWidth(width)
-        self.document().setTextWidth(width)
-        self.restyle()
+        self._writer.set_measure_margin(max(0, width - self._theme.measure()))
+        self._wrap_at(width)
+        self._rewrite()
 
     def sizeHint(self) -> QSize:
         """As wide as it is, as high as its text."""
@@ -121,6 +133,16 @@ class RichText(QTextBrowser):
         """Nothing of the text depends on the palette; the theme says when to restyle."""
         if event.type() != QEvent.Type.PaletteChange:
             super().changeEvent(event)
+
+    def _rewrite(self) -> None:
+        self.document().setIndentWidth(self._theme.px(20))
+        self._writer.clear()
+        if self._plain:
+            self.set_plain(self._text)
+        else:
+            text, self._text = self._text, ""
+            self._stream = MarkdownStream()
+            self.set_markdown(text)
 
     def _paint_behind(self, painter: QPainter, block: QTextBlock) -> None:
         fmt = block.blockFormat()

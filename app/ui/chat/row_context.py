@@ -1,0 +1,27 @@
+"""What a message row may ask of the world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.controllers.picture_controller import PictureController
+from app.core.conversation import Attachment, MediaPart
+from app.ui.theme import Theme
+
+
+@dataclass(frozen=True)
+class RowContext:
+    """Shared by all rows of a transcript.
+
+    path_of: where the kept copy of a file lies. version_of: (which, of how many) for ‹2/3›.
+    picture_before: the newest picture sent before a message, for boxes. show_details: figures in
+    tokens are wanted.
+    """
+
+    theme: Theme
+    pictures: PictureController
+    path_of: Callable[[MediaPart], str]
+    version_of: Callable[[str], tuple[int, int]]
+    picture_before: Callable[[str], Attachment | None]
+    show_details: Callable[[], bool]
