@@ -269,6 +269,15 @@ class CutReply:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscribeTurn:
+    """Write down the sound of a turn (its clips, float32 mono 16 kHz) when there is time for it."""
+
+    job_id: str
+    turn: int
+    clips: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LiveEnd:
     """Close the live session."""
 
@@ -307,6 +316,7 @@ LiveCommand = (
     | LiveReply
     | StopReply
     | CutReply
+    | TranscribeTurn
     | LiveEnd
 )
 Job = LoadModel | UnloadModel | ChatTurn | LiveStart | ReadDocument

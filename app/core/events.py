@@ -314,6 +314,25 @@ class LiveTiming:
     first_token_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class TurnTranscribed:
+    """What was said in a turn, as the model writes it down after its answer."""
+
+    job_id: str
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveContext:
+    """How full the session is, in tokens; `note` says what was shortened between turns, if so."""
+
+    job_id: str
+    tokens: int
+    context: int
+    note: str = ""
+
+
 # --- documents -----------------------------------------------------------------------------------
 
 
@@ -397,6 +416,8 @@ JobEvent = (
     | LiveReplyStarted
     | LiveReplyFinished
     | LiveTiming
+    | TurnTranscribed
+    | LiveContext
     | DocumentOpened
     | PageStarted
     | PageFinished
