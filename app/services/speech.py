@@ -33,7 +33,9 @@ _WORDS_PER_MINUTE = 175
 
 @dataclass(frozen=True, slots=True)
 class SpeechOptions:
-    """How to speak. voice: a name of the engine's own, "" lets the language choose; rate 0.5 to 2;
+    """How to speak.
+
+    voice: a name of the engine's own, "" lets the language choose; rate: 0.5 to 2;
     volume 0 to 1.
     """
 
