@@ -85,6 +85,8 @@ def _from_stream(stream: io.BufferedIOBase | io.BytesIO, name: str, size: int) -
         raise MediaError(
             f"{name} is not a picture this program can read; save it as JPEG or PNG."
         ) from error
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
 
 
 def _register_heif() -> None:
@@ -97,6 +99,13 @@ def _register_heif() -> None:
 def _too_large(name: str) -> MediaError:
     return MediaError(
         f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller first."
+    )
+
+
+def _damaged(name: str, error: Exception) -> MediaError:
+    log.info("damaged picture: %s: %s", type(error).__name__, error)
+    return MediaError(
+        f"{name} is damaged or cut short and cannot be opened; copy or download it again."
     )
 
 
@@ -115,10 +124,7 @@ def _decode(image: Image.Image, name: str) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
     except _DAMAGE as error:
-        log.info("damaged picture: %s: %s", type(error).__name__, error)
-        raise MediaError(
-            f"{name} is damaged or cut short and cannot be opened; copy or download it again."
-        ) from error
+        raise _damaged(name, error) from error
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
