@@ -317,7 +317,7 @@ def _wait(state: _State, attempt: int, problem: _RetryError) -> None:
 def _transfer(
     state: _State, file: _File, part: Path, before: int, commit: str, endpoint: str | None
 ) -> None:
-    """Append to the part until it has its full size. Raises _RetryError where a new try may help."""
+    """Append to the part until it has its full size; _RetryError where a new try may help."""
     from huggingface_hub import get_session, hf_hub_url
 
     with part.open("ab") as target:

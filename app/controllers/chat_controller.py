@@ -79,8 +79,9 @@ class ChatController(QObject):
     """State of the chat page.
 
     Signals: `conversation_changed` another chat is open; `path_changed` other messages are shown;
-    `message_added(id)`, `message_changed(id)` one row; `busy_changed(bool)`; `reading(PromptReading)`;
-    `context_changed(ContextUse)`; `notice(str)` one quiet line; `finished(id)` an answer is complete.
+    `message_added(id)`, `message_changed(id)` one row; `busy_changed(bool)`;
+    `reading(PromptReading)`; `context_changed(ContextUse)`; `notice(str)` one quiet line;
+    `finished(id)` an answer is complete.
     """
 
     conversation_changed = Signal()

@@ -1,4 +1,4 @@
-"""Files waiting in the composer: copied in, looked at by the engine, then ready or refused with the reason."""
+"""Files waiting in the composer: copied in, looked at by the engine, then ready or refused."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Draft:
 
 
 def refusal(kind: MediaKind, takes: Capabilities, model: str) -> str:
-    """Why the loaded model cannot take this kind of file, with what would work; empty where it can."""
+    """Why the loaded model cannot take this kind of file, and what would work; empty if it can."""
     name = model or "This model"
     if kind is MediaKind.AUDIO and not takes.audio:
         return f"{name} cannot hear. E2B, E4B and 12B can: choose one of them under Models."

@@ -23,7 +23,7 @@ class Group:
 
 
 class LibraryController(QObject):
-    """What the side bar shows. `changed`: the list; `undo_changed`: the title that can come back."""
+    """What the side bar shows. `changed`: the list; `undo_changed`: the title that can return."""
 
     changed = Signal()
     undo_changed = Signal(str)

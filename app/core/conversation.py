@@ -269,7 +269,7 @@ class Conversation:
     ) -> Conversation:
         """Rebuild from stored rows. `messages` in the order they were made.
 
-        Messages whose parent is missing are dropped; a choice that names no child becomes the newest.
+        Messages whose parent is missing are dropped; a choice without its child becomes the newest.
         """
         conversation = cls(meta)
         for message in messages:

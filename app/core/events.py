@@ -194,7 +194,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
-    """The model asked for a tool; the job then ends with reason TOOL, a new turn brings the result."""
+    """The model asked for a tool; the job ends with reason TOOL, a new turn brings the result."""
 
     job_id: str
     call: ToolCall
@@ -225,7 +225,8 @@ class Planned:
 class Described:
     """Answer to `Describe`.
 
-    thumbnail: RGBA, 8 bits, rows top down. problem: why the file cannot be taken. text: the first characters of a text-bearing file. remedy: what would work instead.
+    thumbnail: RGBA, 8 bits, rows top down. text: the words of a text-bearing file. problem: why
+    the file cannot be taken. remedy: what would work instead.
     """
 
     query_id: str
@@ -247,7 +248,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class TokensCounted:
-    """Answer to `CountTokens`. context: how many fit; exact False: an estimate, no tokenizer yet."""
+    """Answer to `CountTokens`. context: how many fit; exact False: no tokenizer yet, a guess."""
 
     query_id: str
     tokens: int

@@ -1,7 +1,7 @@
 """The checkpoints people ask for, as data: published sizes in bytes and what each takes in.
 
-Sizes of the safetensors as published; the 12B ones are rounded. The verdict for a machine comes from
-the planner, what a downloaded checkpoint really takes in is read from its own files.
+Sizes of the safetensors as published; the 12B ones are rounded. The verdict for a machine comes
+from the planner; what a downloaded checkpoint really takes in is read from its own files.
 """
 
 from __future__ import annotations

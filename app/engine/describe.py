@@ -11,11 +11,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from mlx_gemma4.errors import Gemma4Error
 
 from app.core.commands import Describe
 from app.core.conversation import MediaKind
 from app.core.events import Described
+from mlx_gemma4.errors import Gemma4Error
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ _MAGIC_PICTURES = (
 
 def _iso_media(head: bytes) -> tuple[MediaKind, str]:
     brand = head[8:12]
-    if brand.startswith(b"M4A") or brand.startswith(b"M4B"):
+    if brand.startswith((b"M4A", b"M4B")):
         return MediaKind.AUDIO, "audio/mp4"
     if any(brand.startswith(known) for known in _PICTURE_BRANDS):
         return MediaKind.IMAGE, "image/heic"

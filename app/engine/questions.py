@@ -7,10 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlx_gemma4 import hub, plan
-from mlx_gemma4.errors import Gemma4Error
-from mlx_gemma4.published import published_config
-
 from app.core import commands
 from app.core.commands import Query
 from app.core.events import (
@@ -26,6 +22,9 @@ from app.core.events import (
 from app.core.known_models import known_model
 from app.core.paths import demo_model_dir
 from app.engine.describe import describe_file
+from mlx_gemma4 import hub, plan
+from mlx_gemma4.errors import Gemma4Error
+from mlx_gemma4.published import published_config
 
 # Roughly four characters a token: the estimate while no tokenizer is loaded.
 CHARACTERS_PER_TOKEN = 4

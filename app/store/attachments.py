@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from app.core.conversation import Attachment, MediaKind
 from app.core.errors import AppError, ErrorKind
+from app.store.files import sync_folder
 
 CHUNK_BYTES = 1 << 20
 # Room left free on the disk, so that attaching never fills it.
@@ -110,7 +111,7 @@ class AttachmentStore:
         except BaseException:
             Path(partial).unlink(missing_ok=True)
             raise
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         return attachment
 
 
@@ -141,12 +142,3 @@ def _cannot_keep(name: str, problem: OSError) -> AppError:
         remedy="Check that you may read it and that the disk has room.",
         detail=repr(problem),
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

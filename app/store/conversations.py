@@ -63,7 +63,7 @@ class ConversationStore:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             migrations.migrate(db, steps)
-        except migrations.NewerDatabase as problem:
+        except migrations.NewerDatabaseError as problem:
             db.close()
             raise AppError(
                 "Your chats were written by a newer version of Facet.",
@@ -100,15 +100,14 @@ class ConversationStore:
     def list(self) -> list[ConversationMeta]:
         """All conversations that are not deleted, the newest first."""
         rows = self._db.execute(
-            f"SELECT {_META_COLUMNS} FROM conversations"  # noqa: S608 - constant columns
-            " WHERE deleted IS NULL ORDER BY updated DESC"
+            f"SELECT {_META_COLUMNS} FROM conversations WHERE deleted IS NULL ORDER BY updated DESC"
         )
         return [_meta(row) for row in rows]
 
     def load(self, conversation_id: str) -> Conversation:
         """A conversation with all its messages. Raises KeyError."""
         row = self._db.execute(
-            f"SELECT {_META_COLUMNS} FROM conversations WHERE id = ?",  # noqa: S608
+            f"SELECT {_META_COLUMNS} FROM conversations WHERE id = ?",
             (conversation_id,),
         ).fetchone()
         if row is None:
@@ -136,7 +135,7 @@ class ConversationStore:
     def _search_titles(self, words: Sequence[str], limit: int) -> list[SearchHit]:
         clause = " AND ".join("title LIKE ? ESCAPE '\\'" for _ in words)
         rows = self._db.execute(
-            f"SELECT id, title, updated FROM conversations WHERE deleted IS NULL AND {clause}"  # noqa: S608
+            f"SELECT id, title, updated FROM conversations WHERE deleted IS NULL AND {clause}"
             " ORDER BY updated DESC LIMIT ?",
             (*map(_like, words), limit),
         )
@@ -183,7 +182,7 @@ class ConversationStore:
         )
         updates = ", ".join(f"{name} = excluded.{name}" for name in _META_COLUMNS.split(", ")[1:])
         self._db.execute(
-            f"INSERT INTO conversations ({_META_COLUMNS})"  # noqa: S608
+            f"INSERT INTO conversations ({_META_COLUMNS})"
             f" VALUES ({', '.join('?' * 11)}) ON CONFLICT(id) DO UPDATE SET {updates}",
             values,
         )
@@ -241,7 +240,7 @@ class ConversationStore:
         )
 
     def mark_interrupted(self) -> int:
-        """Answers that were on their way when the app ended become failed ones; returns how many."""
+        """Answers under way when the app ended become failed ones; returns how many."""
         cursor = self._db.execute(
             "UPDATE messages SET state = ?, failure = ? WHERE state IN (?, ?)",
             (

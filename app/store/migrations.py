@@ -50,7 +50,7 @@ _FIRST: Step = (
 STEPS: tuple[Step, ...] = (_FIRST,)
 
 
-class NewerDatabase(Exception):
+class NewerDatabaseError(Exception):
     """The file was written by a newer version of the app."""
 
 
@@ -63,11 +63,11 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> in
     """Bring the file to the newest layout; returns how many steps ran.
 
     Each step is one transaction together with its version number: a process killed in the middle
-    leaves the file as it was before that step. Raises NewerDatabase.
+    leaves the file as it was before that step. Raises NewerDatabaseError.
     """
     found = version(connection)
     if found > len(steps):
-        raise NewerDatabase(f"layout {found}, this version knows {len(steps)}")
+        raise NewerDatabaseError(f"layout {found}, this version knows {len(steps)}")
     for number in range(found, len(steps)):
         connection.execute("BEGIN IMMEDIATE")
         try:
