@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import mlx.core as mx
+import numpy as np
 
 from mlx_gemma4.errors import SessionError
-from mlx_gemma4.model import Gemma4
+from mlx_gemma4.model import Embedded, Gemma4, block_ids
+from mlx_gemma4.prefill import DEFAULT_CHUNK, chunks, soft_within
 from mlx_gemma4.session.stores import SnapshotStore
 from mlx_gemma4.session.tape import MediaRun, Tape
 
 GRID = 256
 """Tokens between snapshots inside a long prompt."""
-PREFILL_CHUNK = 1024
-"""Tokens per forward pass; a multiple of GRID."""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the caller asked for it
@@ -54,12 +54,11 @@ class Runner:
         model: Gemma4,
         features: Callable[[MediaRun], mx.array],
         snapshot_bytes: int,
-        chunk: int = PREFILL_CHUNK,
+        chunk: int = DEFAULT_CHUNK,
     ) -> None:
         self.tape = Tape()
         self.cache = model.make_cache()
         self.snapshots = SnapshotStore(snapshot_bytes)
-        self.tokens_run = 0
         self._model = model
         self._features = features
         self._chunk = chunk
@@ -126,38 +125,37 @@ class Runner:
 
     def _run(self, stop: int, watch: Watch, *, read: bool) -> mx.array | None:
         first = self.cache.offset
+        stretch = self.tape.stretch(first, stop)
+        soft = [(run.start, self._features(run)[: run.length]) for run in stretch.media]
+        blocks = block_ids(stretch.token_types)
         hidden: mx.array | None = None
-        for start, end in self.tape.chunks(first, stop, self._chunk):
+        for start, end in chunks(stretch.token_types, self._chunk):
             if watch.cancelled():
                 raise Cancelled
-            hidden = self._forward(start, end, read=read and end == stop)
-            watch.progress(end - first, stop - first)
+            piece = self._model.embed(stretch.ids[start:end], soft_within(soft, start, end))
+            reads = read and first + end == stop
+            hidden = self._forward(piece, blocks[start:end], first + end, read=reads)
+            watch.progress(end, stop - first)
         return hidden
 
-    def _forward(self, start: int, end: int, *, read: bool) -> mx.array | None:
-        stretch = self.tape.stretch(start, end)
-        soft = [self._rows(run, end - start) for run in stretch.media]
-        embedded = self._model.embed(stretch.ids, soft)
-        self.tokens_run += end - start
-        marks = [p for p in range(start - start % GRID + GRID, end + 1, GRID) if self._whole(p)]
-        with self.cache.snapshots_at(marks) as taken:
+    def _forward(
+        self, piece: Embedded, blocks: np.ndarray, end: int, *, read: bool
+    ) -> mx.array | None:
+        """One pass over the tape up to position ``end``, with snapshots at grid points."""
+        hidden: mx.array | None = None
+        with self.cache.snapshots_at(self._grid_points(end)) as taken:
             if read:
-                hidden = self._model.prefill(embedded, self.cache, blocks=stretch.blocks)
+                hidden = self._model.prefill(piece, self.cache, blocks=blocks)
                 mx.eval(hidden, self.cache.arrays())
             else:
-                hidden = None
-                self._model.extend(embedded, self.cache, blocks=stretch.blocks)
+                self._model.extend(piece, self.cache, blocks=blocks)
                 mx.eval(self.cache.arrays())
         for snapshot in taken:
             self.snapshots.add(snapshot, turn_end=False)
+        mx.clear_cache()
         return hidden
 
-    def _whole(self, position: int) -> bool:
-        return self.tape.whole_blocks(position) == position
-
-    def _rows(self, run: MediaRun, length: int) -> tuple[int, mx.array]:
-        """Where a medium's soft tokens begin in this stretch, and which of them lie in it."""
-        features = self._features(run)
-        low = max(0, -run.start)
-        high = min(run.length, length - run.start)
-        return max(0, run.start), features[low:high]
+    def _grid_points(self, end: int) -> list[int]:
+        """Grid positions up to ``end`` that cut through no picture."""
+        first = self.cache.offset // GRID * GRID + GRID
+        return [p for p in range(first, end + 1, GRID) if self.tape.whole_blocks(p) == p]

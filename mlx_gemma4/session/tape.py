@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -39,14 +39,13 @@ class Stretch(NamedTuple):
 
     Attributes:
         ids: int32 [T].
-        blocks: int32 [T], 0 or the number of the picture block a token belongs to; numbers are
-            unique on the tape.
+        token_types: uint8 [T], as in ``ModelInputs``.
         media: the runs inside, with ``start`` counted from the stretch's first token; a run that
             begins before the stretch has a negative start.
     """
 
     ids: np.ndarray
-    blocks: np.ndarray
+    token_types: np.ndarray
     media: tuple[MediaRun, ...]
 
 
@@ -79,6 +78,13 @@ class Tape:
             self.append_soft(int(inputs.ids[start]), kind, medium.key, end - start)
             at = end
         self.append_tokens(inputs.ids[at:].tolist())
+
+    def append_tape(self, other: Tape) -> None:
+        """Append a copy of another tape."""
+        base = len(self)
+        self._ids.extend(other._ids)
+        self._codes.extend(other._codes)
+        self._runs.extend(run._replace(start=run.start + base) for run in other._runs)
 
     def append_tokens(self, ids: Iterable[int]) -> None:
         """Append text tokens."""
@@ -123,12 +129,12 @@ class Tape:
             run = self._runs[-1]
             self._runs[-1] = run._replace(length=length - run.start)
 
-    def copy(self) -> Tape:
-        """An independent copy."""
+    def part(self, start: int = 0) -> Tape:
+        """An independent copy of everything from ``start`` on; ``start`` must cut no medium."""
         other = Tape()
-        other._ids = array("i", self._ids)
-        other._codes = array("q", self._codes)
-        other._runs = list(self._runs)
+        other._ids = self._ids[start:]
+        other._codes = self._codes[start:]
+        other._runs = [r._replace(start=r.start - start) for r in self._runs if r.start >= start]
         return other
 
     def common_prefix(self, other: Tape) -> int:
@@ -148,11 +154,6 @@ class Tape:
         run = self._picture_at(position)
         return run.start if run and run.start < position < run.stop else position
 
-    def block_end(self, position: int) -> int:
-        """``position``, moved to the end of the picture block it would cut through."""
-        run = self._picture_at(position)
-        return run.stop if run and run.start < position < run.stop else position
-
     def _picture_at(self, position: int) -> MediaRun | None:
         for run in reversed(self._runs):
             if run.start <= position:
@@ -161,31 +162,13 @@ class Tape:
 
     def stretch(self, start: int, stop: int) -> Stretch:
         """The positions ``start`` … ``stop`` with their media."""
-        blocks = np.zeros(stop - start, dtype=np.int32)
+        types = np.zeros(stop - start, dtype=np.uint8)
         media = []
-        for number, run in enumerate(self._runs, start=1):
-            if run.stop <= start or run.start >= stop:
-                continue
-            media.append(run._replace(start=run.start - start))
-            if run.kind != AUDIO:
-                blocks[max(0, run.start - start) : run.stop - start] = number
-        ids = np.array(self._ids[start:stop], dtype=np.int32)
-        return Stretch(ids, blocks, tuple(media))
-
-    def chunks(self, start: int, stop: int, size: int) -> Sequence[tuple[int, int]]:
-        """Cut ``start`` … ``stop`` into pieces of about ``size`` that never split a picture.
-
-        Pieces end on multiples of ``size`` where they can; a picture longer than ``size`` makes
-        its piece as long as it needs.
-        """
-        pieces: list[tuple[int, int]] = []
-        while start < stop:
-            end = min(stop, start - start % size + size)
-            cut = self.whole_blocks(end)
-            end = cut if cut > start else min(stop, self.block_end(end))
-            pieces.append((start, end))
-            start = end
-        return pieces
+        for run in self._runs:
+            if run.stop > start and run.start < stop:
+                media.append(run._replace(start=run.start - start))
+                types[max(0, run.start - start) : run.stop - start] = run.kind
+        return Stretch(np.array(self._ids[start:stop], dtype=np.int32), types, tuple(media))
 
 
 def _code(key: str, kind: int) -> int:

@@ -1,0 +1,16 @@
+"""Conversations that reuse everything: see :class:`Session`."""
+
+from mlx_gemma4.session.live import FrameNote
+from mlx_gemma4.session.runner import Cancelled, Watch
+from mlx_gemma4.session.session import CompactReport, Mark, ReplyOptions, Session, SyncReport
+
+__all__ = [
+    "Cancelled",
+    "CompactReport",
+    "FrameNote",
+    "Mark",
+    "ReplyOptions",
+    "Session",
+    "SyncReport",
+    "Watch",
+]
