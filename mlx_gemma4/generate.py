@@ -131,6 +131,11 @@ _NOTICES: dict[Reason, str] = {
 }
 
 
+def notice_of(reason: Reason) -> str:
+    """The sentence that tells the user why a reply ended, empty for an ordinary end."""
+    return _NOTICES.get(reason, "")
+
+
 def stream(
     model: Gemma4,
     processor: Processor,
@@ -165,7 +170,7 @@ def stream(
         yield from step.events
         reason = step.reason or reason
     usage = clock.usage(prompt=len(inputs), cached=0)
-    yield Finish(reason, usage, _NOTICES.get(reason, ""))
+    yield Finish(reason, usage, notice_of(reason))
 
 
 def generate(
@@ -222,7 +227,9 @@ class Decoder:
         constraint = options.constraint
         self._matcher = constraint.matcher(tokenizer) if constraint else None
 
-    def run(self, hidden: mx.array, cache: Cache, prompt: np.ndarray) -> Iterator[Step]:
+    def run(
+        self, hidden: mx.array, cache: Cache, prompt: np.ndarray
+    ) -> Generator[Step, None, None]:
         """Decode until the reply ends.
 
         When a step is yielded, its token has been given to ``cache`` already, stop tokens included:
