@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -102,8 +102,8 @@ class LiveSetup:
     job_id: str
     make_speaker: Callable[[Clock, EchoReference], Speaker]
     synth: SpeechSynth | None = None
-    options: LiveOptions = LiveOptions()
-    reply: ReplyOptions = ReplyOptions()
+    options: LiveOptions = field(default_factory=LiveOptions)
+    reply: ReplyOptions = field(default_factory=ReplyOptions)
     echo: bool = True
     volume: float = 1.0
 
