@@ -161,7 +161,8 @@ def stream(
     options = options or GenerateOptions()
     clock = Clock()
     cache = model.make_cache()
-    decoder = Decoder(model, processor.tokenizer, options)
+    prefix = f"call-{len(inputs)}"  # prompts of a conversation grow, so ids stay unique in it
+    decoder = Decoder(model, processor.tokenizer, options, call_prefix=prefix)
     hidden = yield from prefill(model, inputs, cache, chunk=options.chunk)
     clock.prefilled()
     reason: Reason = "stop"
