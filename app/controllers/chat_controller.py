@@ -32,9 +32,8 @@ from app.core.conversation import (
     preset_named,
     title_from,
 )
-from app.core.errors import ErrorKind, Failure
+from app.core.errors import Failure
 from app.core.events import (
-    EngineStopped,
     FinishReason,
     JobFailed,
     JobFinished,
@@ -340,8 +339,6 @@ class ChatController(QObject):
         match event:
             case TokensCounted() if event.query_id == self._count_id:
                 self.context_changed.emit(ContextUse(event.tokens, event.context, event.exact))
-            case EngineStopped():
-                self._fail_all(event)
             case _:
                 stream = self._streams.get(getattr(event, "job_id", ""))
                 if stream is not None:
@@ -391,16 +388,10 @@ class ChatController(QObject):
         if stream.conversation is self._conversation:
             self.message_changed.emit(stream.answer_id)
 
-    def _fail_all(self, event: EngineStopped) -> None:
-        remedy = "Your message is kept. Try again"
-        remedy += (
-            ", with a smaller model or a shorter chat memory."
-            if event.kind is ErrorKind.OUT_OF_MEMORY
-            else "."
-        )
-        failure = Failure(event.kind, event.reason, remedy)
-        for job_id, stream in list(self._streams.items()):
-            self._end(job_id, stream, stream.message(MessageState.FAILED, failure))
+    def save_now(self) -> None:
+        """Hand everything unsaved to the library (before quitting)."""
+        self._saver.stop()
+        self._save_streams()
 
     def _save_streams(self) -> None:
         for stream in self._streams.values():

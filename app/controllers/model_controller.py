@@ -231,10 +231,7 @@ class ModelController(QObject):
                 self._reload()
                 self.refresh()
             case EngineStopped():
-                self._jobs.clear()
-                self.loaded = None
-                self._set_state(ModelState.NONE)
-                self.engine_stopped.emit(event)
+                self._on_engine_stopped(event)
             case LocalModels() if event.query_id == self._list_id:
                 self._local = event.models
                 for info in event.models:
@@ -251,6 +248,16 @@ class ModelController(QObject):
                 self.memory_pressure.emit(event)
             case _ if getattr(event, "job_id", "") in self._jobs:
                 self._on_job(event)
+
+    def _on_engine_stopped(self, event: EngineStopped) -> None:
+        if self.state is ModelState.LOADING:
+            # Loading it again would only end the engine again.
+            self._wanted = ""
+            self.failure = Failure(event.kind, event.reason, "Choose a smaller model.")
+        self._jobs.clear()
+        self.loaded = None
+        self._set_state(ModelState.FAILED if self.failure else ModelState.NONE)
+        self.engine_stopped.emit(event)
 
     def _on_job(self, event: object) -> None:
         match event:

@@ -113,6 +113,13 @@ class UnloadModel:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckEngine:
+    """Check the device and every kernel against its reference; `EngineChecked` follows."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Stop a running or waiting job; it ends as `JobFinished(reason="cancelled")`."""
 
@@ -319,7 +326,7 @@ LiveCommand = (
     | TranscribeTurn
     | LiveEnd
 )
-Job = LoadModel | UnloadModel | ChatTurn | LiveStart | ReadDocument
+Job = LoadModel | UnloadModel | CheckEngine | ChatTurn | LiveStart | ReadDocument
 Command = (
     LoadModel
     | UnloadModel

@@ -172,6 +172,14 @@ class ModelUnloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineChecked:
+    """Findings of `CheckEngine`: (name, whether it is right, one phrase)."""
+
+    job_id: str
+    items: tuple[tuple[str, bool, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PromptProgress:
     """Reading the prompt: done of total tokens; cached ones were not computed again."""
 
@@ -408,6 +416,7 @@ JobEvent = (
     | ModelLoadProgress
     | ModelReady
     | ModelUnloaded
+    | EngineChecked
     | PromptProgress
     | TextDelta
     | ToolCalled

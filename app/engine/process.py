@@ -36,6 +36,7 @@ EXIT_BROKEN = 70
 _JOBS = (
     commands.LoadModel,
     commands.UnloadModel,
+    commands.CheckEngine,
     commands.ChatTurn,
     commands.LiveStart,
     commands.ReadDocument,

@@ -22,6 +22,7 @@ from app.core.events import (
     Capabilities,
     Channel,
     DocumentOpened,
+    EngineChecked,
     EngineStarted,
     Event,
     FinishReason,
@@ -92,6 +93,8 @@ class ScriptedEngine:
             case commands.UnloadModel():
                 self._loaded = None
                 yield ModelUnloaded(job.job_id)
+            case commands.CheckEngine():
+                yield EngineChecked(job.job_id, (("Script", True, "no kernels to check"),))
             case commands.ChatTurn():
                 yield from self._chat(job, context)
             case commands.ReadDocument():
