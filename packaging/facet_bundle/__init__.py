@@ -1,0 +1,1 @@
+"""Builds, audits and archives Facet.app; `packaging/build.py` is the command."""

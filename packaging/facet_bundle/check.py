@@ -1,0 +1,171 @@
+"""`--check`: a preview build and the Linux twin with every audit and every negative test."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facet_bundle import (
+    archive,
+    dmg_check,
+    gates,
+    layout,
+    negatives,
+    products,
+    release,
+    runtime,
+    twin,
+    twin_app,
+)
+from facet_bundle.audits import sealed
+from facet_bundle.audits.finding import Finding
+from facet_bundle.layout import Bundle
+from facet_bundle.products import Products
+from facet_bundle.prune import Pruner
+from facet_bundle.tools import Tools, ensure_tools
+
+
+@dataclass(slots=True)
+class _Log:
+    """Findings so far and how long each step took."""
+
+    found: list[Finding] = field(default_factory=list)
+    passed: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[list[Finding]]:
+        """Time one step; what it adds to the list counts as its findings."""
+        start = time.monotonic()
+        mine: list[Finding] = []
+        yield mine
+        verdict = gates.judge(mine, preview=True)
+        self.passed += not verdict.errors
+        self.found += verdict.errors
+        state = "ok" if not verdict.errors else "FAILED"
+        print(f"{state:6} {title} ({time.monotonic() - start:.1f} s)", flush=True)
+        release.report(mine, preview=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Where the check works."""
+
+    work: Path
+    cache: Path
+    tools: Tools
+    host: runtime.HostPython
+
+
+def run(out: Path, cache: Path, python: Path | None) -> int:
+    """Exit status 1 if anything was found; the built preview stays in `out`."""
+    log = _Log()
+    work = out / "check"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    with log.step("tools and wheels"):
+        tools = ensure_tools(cache)
+        setting = _Setting(work, cache, tools, runtime.host_python(tools, python))
+        _fetch(setting)
+    built = Products.below(out, preview=True)
+    twin_bundle, pruners = _build_all(log, setting, built)
+    traced = _try_twin(log, setting, twin_bundle)
+    _audit_mac(log, setting, built, traced, pruners)
+    _archives(log, setting, built)
+    shutil.rmtree(work, ignore_errors=True)
+    failed = len({finding.where for finding in log.found})
+    print(f"package check: {time.monotonic() - log.began:.0f} s")
+    print(f"{log.passed} passed, {failed} failed")
+    return 1 if log.found else 0
+
+
+def _fetch(setting: _Setting) -> None:
+    """Everything from the network, once, at the same time."""
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(_mac_recipe, setting),
+            pool.submit(products.twin_recipe, setting.tools, setting.cache, setting.host),
+            pool.submit(negatives.other_mlx, setting.tools, setting.cache),
+        ]
+        for job in jobs:
+            job.result()
+
+
+def _mac_recipe(setting: _Setting) -> layout.Recipe:
+    return products.mac_recipe(
+        setting.tools, setting.cache, setting.host, preview=True, standalone=False
+    )
+
+
+def _build_all(log: _Log, setting: _Setting, built: Products) -> tuple[Bundle, list[Pruner]]:
+    """The preview twice (it must be the same twice) and the twin."""
+    recipe = _mac_recipe(setting)
+    with log.step("assemble Facet.app"):
+        bundle, mac_pruner = layout.assemble(recipe, built.app)
+    with log.step("assemble it again: the same tree, bit for bit") as found:
+        again, _ = layout.assemble(recipe, setting.work / "again" / built.app.name)
+        found += sealed.differences(
+            sealed.manifest(bundle.root), sealed.manifest(again.root), "reproducible"
+        )
+    with log.step("assemble the Linux twin") as found:
+        twin_recipe = products.twin_recipe(setting.tools, setting.cache, setting.host)
+        twin_bundle, twin_pruner = layout.assemble(
+            twin_recipe, setting.work / "twin" / built.app.name
+        )
+        found += gates.stale_rules(mac_pruner, twin_pruner)
+    return twin_bundle, [mac_pruner, twin_pruner]
+
+
+def _try_twin(log: _Log, setting: _Setting, built: Bundle) -> list[str]:
+    """Run the twin; returns the modules its runs had loaded."""
+    moved = twin.Twin.move(built.root, setting.work / "moved")
+    before = sealed.manifest(moved.bundle.root)
+    with log.step("twin: own interpreter in hostile surroundings") as found:
+        found += twin.interpreter(moved)
+    with log.step("twin: every library works, spawned child included") as found:
+        broken, traced = twin.libraries(moved, twin_app.heic_picture(setting.work))
+        found += broken
+    for title, check in twin_app.CHECKS:
+        with log.step(f"twin: {title}") as found:
+            found += check(moved)
+    with log.step("twin: nothing was written into the bundle") as found:
+        found += sealed.differences(before, sealed.manifest(moved.bundle.root))
+    with log.step("negative: a file written into the bundle is seen") as found:
+        found += negatives.written_file_is_seen(moved, before)
+    return traced
+
+
+def _audit_mac(
+    log: _Log, setting: _Setting, built: Products, traced: list[str], pruners: list[Pruner]
+) -> None:
+    bundle = Bundle(built.app)
+    with log.step("audit Facet.app") as found:
+        found += gates.audit(bundle, traced) + gates.entitlements(built.entitlements)
+    release.print_sizes(bundle)
+    for title, test in negatives.tests(setting.tools, setting.cache):
+        with log.step(f"negative: {title}") as found:
+            found += test(bundle)
+    print(f"pruned {sum(rule.bytes for rule in pruners[0].rules) / 1e6:.0f} MB")
+
+
+def _archives(log: _Log, setting: _Setting, built: Products) -> None:
+    bundle = Bundle(built.app)
+    second = setting.work / "again" / built.app.name
+    with log.step("disk image and zip; the second build's zip is the same") as found:
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(products.write_archives, built)
+            other = pool.submit(archive.write_zip, second, setting.work / "again.zip")
+            first.result()
+            other.result()
+        if built.zip.read_bytes() != (setting.work / "again.zip").read_bytes():
+            found.append(Finding("reproducible", built.zip.name, "differs between two builds"))
+    with log.step("disk image unpacked by 7z: the same files") as found:
+        found += dmg_check.compare(built.dmg, bundle.root, setting.work / "unpacked")
+    products.write_sidecars(bundle, built)
+    for path in (built.dmg, built.zip):
+        print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
