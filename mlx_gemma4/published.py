@@ -11,20 +11,40 @@ from mlx_gemma4.config import FULL, SLIDING, Gemma4Config
 
 ARCHITECTURES = ("e2b", "e4b", "12b", "26b", "31b")
 
-_EDGE_TEXT: dict[str, Any] = {
+_COMMON_TEXT: dict[str, Any] = {
+    "vocab_size": 262_144,
+    "vocab_size_per_layer_input": 262_144,
+    "head_dim": 256,
+    "global_head_dim": 512,
+    "num_global_key_value_heads": None,
+    "num_kv_shared_layers": 0,
+    "use_double_wide_mlp": False,
+    "attention_k_eq_v": False,
+    "enable_moe_block": False,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "rms_norm_eps": 1e-6,
+    "final_logit_softcapping": 30.0,
+    "rope_parameters": {
+        SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
+        FULL: {
+            "rope_type": "proportional",
+            "partial_rotary_factor": 0.25,
+            "rope_theta": 1_000_000.0,
+        },
+    },
+}
+_EDGE_TEXT: dict[str, Any] = _COMMON_TEXT | {
     "num_attention_heads": 8,
     "sliding_window": 512,
     "hidden_size_per_layer_input": 256,
     "max_position_embeddings": 131_072,
-    "final_logit_softcapping": 30.0,
 }
-_LARGE_TEXT: dict[str, Any] = {
+_LARGE_TEXT: dict[str, Any] = _COMMON_TEXT | {
     "attention_k_eq_v": True,
     "sliding_window": 1024,
     "hidden_size_per_layer_input": 0,
     "use_bidirectional_attention": "vision",
     "max_position_embeddings": 262_144,
-    "final_logit_softcapping": 30.0,
 }
 _EDGE_VISION: dict[str, Any] = {"use_clipped_linears": True}
 _LARGE_VISION: dict[str, Any] = {

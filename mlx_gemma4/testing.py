@@ -40,21 +40,15 @@ _TEXT: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "vocab_size_per_layer_input": VOCAB_SIZE,
     "sliding_window": WINDOW,
-    "hidden_activation": "gelu_pytorch_tanh",
-    "rms_norm_eps": 1e-6,
     "attention_bias": False,
     "pad_token_id": 0,
     "bos_token_id": 2,
     "eos_token_id": 1,
-    "rope_parameters": {
-        SLIDING: {"rope_type": "default", "rope_theta": 10_000.0},
-        FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
-    },
 }
 _PATTERNS = {"e2b": "ssfssfsf", "e4b": "ssfsfssf", "12b": "ssfssf", "26b": "ssfsf", "31b": "ssfsf"}
 _TEXT_SIZES: dict[str, dict[str, Any]] = {
-    "e2b": {"num_key_value_heads": 1, "num_kv_shared_layers": 4, "hidden_size_per_layer_input": 32},
-    "e4b": {"num_key_value_heads": 2, "num_kv_shared_layers": 3, "hidden_size_per_layer_input": 32},
+    "e2b": {"num_key_value_heads": 1, "num_kv_shared_layers": 4, "hidden_size_per_layer_input": 64},
+    "e4b": {"num_key_value_heads": 2, "num_kv_shared_layers": 3, "hidden_size_per_layer_input": 64},
     "12b": {"num_key_value_heads": 2, "num_global_key_value_heads": 1},
     "26b": {
         "num_key_value_heads": 2,
