@@ -124,10 +124,17 @@ class TranscriptView(QAbstractScrollArea):
         if widget is not None:
             widget.setFocus(Qt.FocusReason.TabFocusReason)
 
+    def wanted_width(self) -> int:
+        """Width of the column of messages where there is room for it."""
+        return self._theme.measure() + self._theme.px(EXTRA_COLUMN)
+
     def column_width(self) -> int:
         """Width of the column of messages."""
-        wanted = self._theme.measure() + self._theme.px(EXTRA_COLUMN)
-        return max(200, min(wanted, self.viewport().width() - 2 * SIDE_MARGIN))
+        return max(200, min(self.wanted_width(), self.viewport().width() - 2 * SIDE_MARGIN))
+
+    def rebuild(self) -> None:
+        """Make the visible rows anew (the theme or what is shown of each message changed)."""
+        self._reset()
 
     # --- the model changes ---------------------------------------------------------------------
 

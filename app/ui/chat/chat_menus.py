@@ -1,0 +1,164 @@
+"""The menus of a chat's header: which model, and what can be done with the chat."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QCursor
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+
+from app.controllers.chat_controller import ChatController
+from app.controllers.library_controller import LibraryController
+from app.controllers.model_controller import ModelController, ModelState, verdict_words
+from app.controllers.settings_controller import SettingsController
+from app.core.conversation import PRESETS, Message
+from app.core.errors import AppError
+from app.ui.chat.chat_settings import ChatSettings
+from app.ui.chat.folds import seconds_in_words
+from app.ui.chat.header import ChatHeader
+from app.ui.theme import Theme
+
+EXPORT_FILTER = "Markdown (*.md);;JSON (*.json);;Web page (*.html)"
+_STATE_WORDS = {
+    ModelState.NONE: "No model",
+    ModelState.LOADING: "Loading …",
+    ModelState.FAILED: "No model",
+}
+
+
+class ChatMenus(QObject):
+    """Fills the header's two menus when they open and keeps its words up to date."""
+
+    models_wanted = Signal()
+    failed = Signal(object)
+
+    def __init__(
+        self,
+        theme: Theme,
+        header: ChatHeader,
+        chat: ChatController,
+        models: ModelController,
+        library: LibraryController,
+        settings: SettingsController,
+        page: QWidget,
+    ) -> None:
+        super().__init__(page)
+        self._theme = theme
+        self._header = header
+        self._chat = chat
+        self._models = models
+        self._library = library
+        self._settings = settings
+        self._page = page
+        header.model_menu.aboutToShow.connect(self._fill_models)
+        header.more_menu.aboutToShow.connect(self._fill_more)
+        models.state_changed.connect(self.show_model)
+        models.progress.connect(self._on_progress)
+        self.show_model()
+
+    def show_model(self) -> None:
+        """Name the loaded model on the chip."""
+        info = self._models.loaded
+        if info is None:
+            words = _STATE_WORDS.get(self._models.state, "No model")
+            self._header.set_model(words, hint="Choose a model")
+            return
+        words = info.label
+        if info.quantisation and info.quantisation not in info.label:
+            words = f"{info.label} · {info.quantisation}"
+        self._header.set_model(words, hint=f"{info.path}\nChoose another model")
+
+    def rename(self, title: str) -> None:
+        """Give the open chat another title."""
+        conversation = self._chat.conversation
+        if conversation.messages:
+            self._library.rename(conversation.id, title)
+            conversation.meta = self._library.meta(conversation.id)
+        self._header.title.set_title(conversation.meta.title)
+
+    def export(self) -> None:
+        """Ask where to, and write the open chat."""
+        conversation = self._chat.conversation
+        name = "".join(c if c.isalnum() or c in " -_" else "_" for c in conversation.meta.title)
+        path, _ = QFileDialog.getSaveFileName(
+            self._page, "Export chat", f"{name}.md", EXPORT_FILTER
+        )
+        if path:
+            try:
+                self._library.export(conversation.id, path)
+            except AppError as problem:
+                self.failed.emit(problem.failure)
+
+    def edit_settings(self) -> None:
+        """Open what holds for this chat."""
+        details = self._settings.settings.show_details
+        ChatSettings(self._theme, self._chat, self._page, show_details=details).open()
+
+    def show_info(self, message: Message) -> None:
+        """What an answer cost, in lines of a menu."""
+        menu = QMenu(self._page)
+        for words in info_lines(message, show_details=self._settings.settings.show_details):
+            menu.addAction(words).setEnabled(False)
+        menu.popup(QCursor.pos())
+
+    def _on_progress(self, fraction: float, _stage: str) -> None:
+        self._header.set_model(f"Loading {fraction:.0%}".replace("%", " %"), hint="Please wait")
+
+    def _fill_models(self) -> None:
+        menu = self._header.model_menu
+        menu.clear()
+        for row in self._models.rows():
+            if row.info is None or not row.installed:
+                continue
+            verdict = verdict_words(row.plan)
+            action = menu.addAction(f"{row.label}   {verdict}".rstrip())
+            action.setCheckable(True)
+            action.setChecked(row.loaded)
+            path = row.info.path
+            action.triggered.connect(lambda _checked, path=path: self._models.load(path))
+        menu.addSeparator()
+        if self._models.loaded is not None:
+            menu.addAction("Free its memory", self._models.unload)
+        menu.addAction("Models …", self.models_wanted.emit)
+
+    def _fill_more(self) -> None:
+        menu = self._header.more_menu
+        menu.clear()
+        meta = self._chat.conversation.meta
+        think = menu.addAction("Think before answering", self._toggle_think)
+        think.setCheckable(True)
+        think.setChecked(meta.think)
+        style = menu.addMenu("Style")
+        for preset in PRESETS:
+            action = style.addAction(preset.name)
+            action.setCheckable(True)
+            action.setChecked(preset.name == meta.preset.name)
+            action.triggered.connect(lambda _checked, p=preset: self._chat.set_preset(p))
+        menu.addAction("Instructions and more …", self.edit_settings)
+        menu.addSeparator()
+        has_messages = bool(self._chat.conversation.messages)
+        for words, call in (("Export …", self.export), ("Delete", self._delete)):
+            menu.addAction(words, call).setEnabled(has_messages)
+
+    def _toggle_think(self) -> None:
+        self._chat.set_think(not self._chat.conversation.meta.think)
+
+    def _delete(self) -> None:
+        self._library.delete(self._chat.conversation.id)
+        self._chat.new_conversation()
+
+
+def info_lines(message: Message, *, show_details: bool) -> list[str]:
+    """Who answered and how fast; tokens and memory when details are wanted."""
+    lines = [f"Answered by {message.model}"] if message.model else []
+    usage = message.usage
+    if usage is None:
+        return lines or ["Nothing is known about this answer."]
+    lines.append(f"First word after {usage.first_token_s:.1f} s")
+    lines.append(f"Complete after {seconds_in_words(usage.total_s)}")
+    if usage.prompt:
+        lines.append(f"{usage.cached / usage.prompt:.0%} of the chat was remembered")
+    if show_details:
+        lines.append(f"{usage.prompt:,} tokens read, {usage.cached:,} of them cached")
+        lines.append(f"{usage.generated:,} tokens written at {usage.tokens_per_s:.1f}/s")
+        lines.append(f"Peak memory {usage.peak_bytes / 1e9:.1f} GB")
+    return lines

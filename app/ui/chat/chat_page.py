@@ -1,0 +1,325 @@
+"""The chat page: header, transcript or empty state, composer; wired to the chat's controllers."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, Qt
+from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+
+from app.controllers.chat_controller import ChatController, ContextUse, PromptReading
+from app.controllers.library_controller import LibraryController
+from app.controllers.model_controller import ModelController, ModelState
+from app.controllers.picture_controller import PictureController
+from app.controllers.settings_controller import SettingsController
+from app.core.conversation import Attachment, Image, ImageDetail, Message, MessageState, Role
+from app.core.errors import ErrorKind, Failure
+from app.core.paths import samples_dir
+from app.ui.chat.answer_row import AnswerRow, make_row
+from app.ui.chat.chat_menus import ChatMenus
+from app.ui.chat.composer import Composer
+from app.ui.chat.empty_chat import EmptyChat, Suggestion, suggestions
+from app.ui.chat.header import ChatHeader
+from app.ui.chat.markdown import is_safe_link
+from app.ui.chat.message_row import MessageRow
+from app.ui.chat.row_context import RowContext
+from app.ui.chat.transcript_model import TranscriptModel
+from app.ui.chat.transcript_view import TranscriptView
+from app.ui.theme import Theme
+from app.ui.widgets.notices import ErrorCard, NoticeBar
+from app.ui.widgets.stream_announcer import StreamAnnouncer
+
+MODEL_PROBLEMS = frozenset(
+    {
+        ErrorKind.NO_MODEL,
+        ErrorKind.MODEL_MISSING,
+        ErrorKind.MODEL_BROKEN,
+        ErrorKind.UNSUPPORTED_MEDIA,
+    }
+)
+
+
+class ChatPage(QWidget):
+    """One page of the main window.
+
+    `models_wanted`: the person should choose a model. `dictate` and `record`: the composer's
+    microphone and record buttons. `attach`: the paper clip.
+    """
+
+    models_wanted = Signal()
+    dictate = Signal()
+    record = Signal()
+    attach = Signal()
+
+    def __init__(
+        self,
+        theme: Theme,
+        chat: ChatController,
+        models: ModelController,
+        library: LibraryController,
+        settings: SettingsController,
+        pictures: PictureController,
+    ) -> None:
+        super().__init__()
+        self.setProperty("kind", "page")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._theme = theme
+        self._chat = chat
+        self._models = models
+        self._settings = settings
+        self._editing_id = ""
+        self._start_error: ErrorCard | None = None
+        self._context = RowContext(
+            theme,
+            pictures,
+            chat.attachment_path,
+            self._version_of,
+            self._picture_before,
+            lambda: settings.settings.show_details,
+        )
+        self.model = TranscriptModel(self)
+        self._build()
+        self.menus = ChatMenus(theme, self.header, chat, models, library, settings, self)
+        self.menus.models_wanted.connect(self.models_wanted)
+        self._announcer = StreamAnnouncer(self)
+        self._connect()
+        self._on_conversation()
+        self._on_model()
+
+    # --- building ------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.header = ChatHeader(self._theme)
+        self.transcript = TranscriptView(self._theme, self.model, self._make_row)
+        self.empty = EmptyChat(self._theme)
+        self.composer = Composer(self._theme)
+        self.notice = NoticeBar(self._theme, self)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self.transcript)
+        self._foot = QVBoxLayout()
+        self._foot.setContentsMargins(16, 0, 16, 16)
+        self._foot.addWidget(self.composer)
+        self._foot.setAlignment(self.composer, Qt.AlignmentFlag.AlignHCenter)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.header)
+        column.addWidget(self._stack, 1)
+        column.addLayout(self._foot)
+
+    def _connect(self) -> None:
+        chat, composer = self._chat, self.composer
+        chat.conversation_changed.connect(self._on_conversation)
+        chat.path_changed.connect(self._show_messages)
+        chat.message_changed.connect(self._on_message)
+        chat.busy_changed.connect(composer.set_busy)
+        chat.reading.connect(self._on_reading)
+        chat.context_changed.connect(self._on_context)
+        chat.notice.connect(self.notice.show_notice)
+        chat.finished.connect(self._on_finished)
+        chat.drafts.changed.connect(self._on_drafts)
+        self._models.state_changed.connect(self._on_model)
+        self._settings.changed.connect(self._on_setting)
+        self._theme.changed.connect(self._fit_composer)
+        self.empty.chosen.connect(self._on_suggestion)
+        composer.send.connect(self._on_send)
+        composer.stop.connect(chat.stop)
+        composer.attach.connect(self.attach)
+        composer.dictate.connect(self.dictate)
+        composer.record.connect(self.record)
+        composer.files.connect(self.add_files)
+        composer.image.connect(lambda png: chat.drafts.add_bytes(png, "Pasted picture.png"))
+        composer.draft_removed.connect(chat.drafts.remove)
+        composer.detail_chosen.connect(chat.drafts.set_detail)
+        composer.edit_cancelled.connect(self._cancel_edit)
+        self.header.renamed.connect(self.menus.rename)
+
+    def _make_row(self, message: Message, parent: QWidget) -> MessageRow:
+        row = make_row(self._context, message, parent)
+        row.action.connect(self._on_action)
+        row.link_clicked.connect(self._ask_to_open)
+        return row
+
+    # --- what others ask -------------------------------------------------------------------------
+
+    def add_files(self, paths: list[str]) -> None:
+        """Attach files to the next message."""
+        self._chat.drafts.default_detail = ImageDetail(self._settings.settings.image_detail)
+        for path in paths:
+            self._chat.drafts.add_file(path)
+            self._settings.remember_file(path)
+        self.composer.edit.setFocus()
+
+    def focus_composer(self) -> None:
+        """Be ready to write."""
+        self.composer.edit.setFocus()
+
+    def show_message(self, message_id: str) -> None:
+        """Bring a message into view (a search hit)."""
+        row = self.model.row_of(message_id)
+        if row is not None:
+            self.transcript.focus_row(row)
+
+    # --- the chat changes ------------------------------------------------------------------------
+
+    def _on_conversation(self) -> None:
+        self._cancel_edit()
+        self.header.title.set_title(self._chat.conversation.meta.title)
+        self.model.set_messages([])
+        self._show_messages()
+        self.transcript.scroll_to_end()
+
+    def _show_messages(self) -> None:
+        messages = [m for m in self._chat.messages() if m.role is not Role.SYSTEM]
+        self.header.title.set_title(self._chat.conversation.meta.title)
+        self.model.set_messages(messages)
+        self._stack.setCurrentWidget(self.transcript if messages else self.empty)
+
+    def _on_message(self, message_id: str) -> None:
+        message = self._chat.conversation[message_id]
+        self.model.update(message)
+        if message.role is Role.MODEL and message.state is MessageState.STREAMING:
+            self._announcer.update(message_id, message.text)
+
+    def _on_finished(self, message_id: str) -> None:
+        if message_id in self._chat.conversation:
+            self._announcer.finish(message_id, self._chat.conversation[message_id].text)
+
+    def _on_reading(self, reading: PromptReading) -> None:
+        row = self.transcript.row_widget(self.model.rowCount() - 1)
+        if isinstance(row, AnswerRow) and reading.total:
+            row.set_reading(f"Reading … {reading.done / reading.total:.0%}".replace("%", " %"))
+
+    def _on_context(self, use: ContextUse) -> None:
+        details = self._settings.settings.show_details
+        self.header.meter.set_use(use.tokens, use.context, show_details=details)
+
+    def _on_drafts(self) -> None:
+        drafts = self._chat.drafts
+        details = self._settings.settings.show_details
+        self.composer.set_drafts(drafts.items(), show_details=details)
+        self.composer.set_can_send(drafts.all_settled)
+
+    def _on_model(self) -> None:
+        loaded = self._models.loaded
+        self.empty.set_suggestions(
+            suggestions(loaded.capabilities if loaded else None, samples_dir())
+        )
+        if self._models.state is ModelState.READY:
+            self._chat.count_context()
+
+    def _on_setting(self, name: str) -> None:
+        if name == "send_key":
+            self.composer.edit.send_key = self._settings.settings.send_key
+        elif name == "show_details":
+            self._on_drafts()
+            self.transcript.rebuild()
+            self._chat.count_context()
+
+    # --- what the person does --------------------------------------------------------------------
+
+    def _on_send(self, text: str) -> None:
+        if self._editing_id:
+            message_id, self._editing_id = self._editing_id, ""
+            self.composer.set_editing(False)
+            self._chat.edit(message_id, text)
+        else:
+            self._chat.send(text)
+        self.transcript.scroll_to_end()
+
+    def _on_suggestion(self, suggestion: Suggestion) -> None:
+        if suggestion.sample:
+            self._chat.drafts.add_file(suggestion.sample)
+        self.composer.set_text(suggestion.prompt)
+        self.focus_composer()
+
+    def _on_action(self, action: str, message_id: str) -> None:
+        match action:
+            case "copy":
+                QGuiApplication.clipboard().setText(self._chat.conversation[message_id].text)
+                self.notice.show_notice("Copied.")
+            case "regenerate":
+                self._chat.regenerate(message_id)
+            case "edit":
+                self._start_edit(message_id)
+            case "branch":
+                self._chat.branch(message_id)
+                self.notice.show_notice("A copy of the chat up to here is open now.")
+            case "previous":
+                self._chat.select_version(message_id, -1)
+            case "next":
+                self._chat.select_version(message_id, 1)
+            case "info":
+                self.menus.show_info(self._chat.conversation[message_id])
+            case "mend":
+                self._mend(message_id)
+
+    def _mend(self, message_id: str) -> None:
+        failure = self._chat.conversation[message_id].failure
+        if failure is not None and failure.kind in MODEL_PROBLEMS:
+            self.models_wanted.emit()
+        elif failure is not None and failure.kind is ErrorKind.CONTEXT_FULL:
+            self._chat.new_conversation()
+        else:
+            self._chat.retry(message_id)
+
+    def _start_edit(self, message_id: str) -> None:
+        self._editing_id = message_id
+        self.composer.set_text(self._chat.conversation[message_id].text)
+        self.composer.set_editing(True)
+        self.focus_composer()
+
+    def _cancel_edit(self) -> None:
+        if self._editing_id:
+            self._editing_id = ""
+            self.composer.set_text("")
+        self.composer.set_editing(False)
+
+    def _ask_to_open(self, target: str) -> None:
+        """A link opens after its whole target was shown."""
+        if is_safe_link(target):
+            url = QUrl(target)
+            self.notice.show_notice(target, "Open", lambda: QDesktopServices.openUrl(url))
+
+    # --- for the rows ----------------------------------------------------------------------------
+
+    def _version_of(self, message_id: str) -> tuple[int, int]:
+        if message_id not in self._chat.conversation:
+            return 1, 1
+        return self._chat.conversation.version_of(message_id)
+
+    def _picture_before(self, message_id: str) -> Attachment | None:
+        conversation = self._chat.conversation
+        if message_id not in conversation:
+            return None
+        for message in reversed(conversation.path_to(message_id)):
+            for part in reversed(message.parts):
+                if isinstance(part, Image):
+                    return part.attachment
+        return None
+
+    # --- Qt --------------------------------------------------------------------------------------
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Escape stops the answer, or gives up changing a message."""
+        if event.key() == Qt.Key.Key_Escape:
+            if self._chat.busy:
+                self._chat.stop()
+            else:
+                self._cancel_edit()
+            return
+        super().keyPressEvent(event)
+
+    def resizeEvent(self, event: object) -> None:
+        """The composer is as wide as the column of messages."""
+        super().resizeEvent(event)
+        self._fit_composer()
+        self.notice.place()
+
+    def _fit_composer(self) -> None:
+        room = self.width() - 32
+        self.composer.setFixedWidth(max(200, min(self.transcript.wanted_width(), room)))
+
+    def show_failure(self, failure: Failure) -> None:
+        """Something outside a message went wrong: say it in one line."""
+        self.notice.show_notice(f"{failure.message} {failure.remedy}".strip())

@@ -1,0 +1,87 @@
+"""The line above a chat: its title, the model, how full its memory is, and more."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSizePolicy, QStackedLayout, QWidget
+
+from app.ui.theme import Theme
+from app.ui.widgets.buttons import IconButton, TextButton
+from app.ui.widgets.meter import ContextMeter
+
+MAX_TITLE_CHARACTERS = 40
+
+
+class TitleField(QWidget):
+    """The title; a click or F2 makes it editable, Enter keeps, Escape gives up."""
+
+    renamed = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._title = ""
+        self.button = TextButton(theme, "", "row")
+        self.button.setToolTip("Rename this chat")
+        self.edit = QLineEdit()
+        self.edit.setAccessibleName("Title of this chat")
+        self.edit.setMaxLength(120)
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self.button)
+        self._stack.addWidget(self.edit)
+        self.button.clicked.connect(self.start)
+        self.edit.editingFinished.connect(self._finish)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def set_title(self, title: str) -> None:
+        """Show `title`, shortened where it is long."""
+        self._title = title
+        short = title
+        if len(title) > MAX_TITLE_CHARACTERS:
+            short = f"{title[: MAX_TITLE_CHARACTERS - 1].rstrip()}…"
+        self.button.setText(short)
+        self.button.setAccessibleName(f"Chat {title}. Rename")
+
+    def start(self) -> None:
+        """Let the title be edited."""
+        self.edit.setText(self._title)
+        self._stack.setCurrentWidget(self.edit)
+        self.edit.selectAll()
+        self.edit.setFocus()
+
+    def _finish(self) -> None:
+        if self._stack.currentWidget() is self.edit:
+            self._stack.setCurrentWidget(self.button)
+            if self.edit.text().strip() and self.edit.text() != self._title:
+                self.renamed.emit(self.edit.text())
+
+
+class ChatHeader(QWidget):
+    """`renamed(title)`, `model_menu` before the chip's menu opens, `context_clicked`."""
+
+    renamed = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.title = TitleField(theme)
+        self.title.renamed.connect(self.renamed)
+        self.model_chip = TextButton(theme, "No model", "chip")
+        self.model_menu = QMenu(self.model_chip)
+        self.model_chip.setMenu(self.model_menu)
+        self.meter = ContextMeter(theme)
+        self.more = IconButton(theme, "ellipsis", "More about this chat")
+        self.more_menu = QMenu(self.more)
+        self.more.setMenu(self.more_menu)
+        self.more.setPopupMode(IconButton.ToolButtonPopupMode.InstantPopup)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.px(16), theme.px(8), theme.px(12), theme.px(8))
+        row.setSpacing(theme.px(4))
+        row.addWidget(self.title, 1, Qt.AlignmentFlag.AlignLeft)
+        row.addWidget(self.model_chip)
+        row.addWidget(self.meter)
+        row.addWidget(self.more)
+
+    def set_model(self, words: str, *, hint: str) -> None:
+        """Name the model, or say that one loads or none is there."""
+        self.model_chip.setText(f"{words} ▾")
+        self.model_chip.setAccessibleName(f"Model: {words}")
+        self.model_chip.setToolTip(hint)

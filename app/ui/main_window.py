@@ -1,0 +1,408 @@
+"""The main window: side bar, pages, menu bar; drops, notices and the window's place.
+
+Pages plug in through `add_page`. The window knows controllers only; it imports no model code, and
+nothing it builds before the first paint opens a device or a foreign file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QByteArray, QEvent, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QMainWindow,
+    QStackedWidget,
+    QWidget,
+)
+
+from app.controllers.app_state import AppState
+from app.core.errors import AppError, ErrorKind, Failure
+from app.core.events import EngineStopped
+from app.ui.about import AboutBox, LicencesBox
+from app.ui.chat.chat_page import ChatPage
+from app.ui.doctor.page import DoctorPage
+from app.ui.drop import drop_words, paths_of
+from app.ui.icons import app_icon
+from app.ui.menus import MenuCalls, Menus
+from app.ui.models.first_start import FirstStart
+from app.ui.models.page import ModelsPage
+from app.ui.settings.page import SettingsPage
+from app.ui.sidebar import Sidebar
+from app.ui.theme import Theme
+from app.ui.widgets.drop_overlay import DropOverlay
+from app.ui.widgets.notices import NoticeBar
+
+MIN_SIZE = (880, 600)
+START_SIZE = (1180, 780)
+# An answer that took longer than this is worth a notice when the window is in the background.
+LONG_JOB_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class _Page:
+    title: str
+    widget: QWidget
+
+
+class MainWindow(QMainWindow):
+    """The window. `dictate` and `record` are the composer's buttons; `page_opened(key)`."""
+
+    dictate = Signal()
+    record = Signal()
+    devices_wanted = Signal()
+    delete_data_wanted = Signal()
+    page_opened = Signal(str)
+
+    def __init__(self, state: AppState, theme: Theme | None = None) -> None:
+        super().__init__()
+        self.state = state
+        values = state.settings.settings
+        reduced = True if values.reduce_motion else None
+        self.theme = theme or Theme(values.theme, values.text_size / 100, reduced)
+        self.theme.apply()
+        self._pages: dict[str, _Page] = {}
+        self._current = ""
+        self._build()
+        self._build_menus()
+        self._connect()
+        self._restore_place()
+        if values.first_start_done or state.conversations.conversations():
+            self.show_page("chat")
+        else:
+            self.show_page("first")
+        for words in state.notices:
+            self.notice.show_notice(words)
+
+    # --- building --------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        state, theme = self.state, self.theme
+        self.setWindowTitle("Facet")
+        self.setWindowIcon(app_icon())
+        self.setMinimumSize(*MIN_SIZE)
+        self.setAcceptDrops(True)
+        self.sidebar = Sidebar(theme, state.conversations)
+        self.stack = QStackedWidget()
+        self.chat_page = ChatPage(
+            theme, state.chat, state.models, state.conversations, state.settings, state.pictures
+        )
+        self.first_start = FirstStart(theme, state.models)
+        self.models_page = ModelsPage(theme, state.models, state.settings)
+        self.settings_page = SettingsPage(theme, state.settings)
+        self.doctor_page = DoctorPage(theme, state.doctor)
+        center = QWidget()
+        row = QHBoxLayout(center)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.sidebar)
+        row.addWidget(self.stack, 1)
+        self.setCentralWidget(center)
+        self.overlay = DropOverlay(theme, self)
+        self.notice = NoticeBar(theme, center)
+
+    def _build_menus(self) -> None:
+        page = self.chat_page
+        calls = MenuCalls(
+            new_chat=self.new_chat,
+            open_files=self.choose_files,
+            open_path=lambda path: self.open_files([path]),
+            import_chat=self.import_chat,
+            export_chat=page.menus.export,
+            search=self.sidebar.focus_search,
+            find_chat=self.sidebar.focus_search,
+            settings=lambda: self.show_page("settings"),
+            about=lambda: AboutBox(self.theme, self).open(),
+            doctor=lambda: self.show_page("doctor"),
+            licences=lambda: LicencesBox(self.theme, self).open(),
+            show_page=self.show_page,
+            stop=self.state.chat.stop,
+            text_size=self._change_text_size,
+            toggle_sidebar=lambda: self.sidebar.setVisible(self.sidebar.isHidden()),
+            delete_chat=self._delete_open_chat,
+            undo_delete=self._undo_delete,
+        )
+        self.menus = Menus(self, calls, self.state.settings)
+        self._register("chat", "Chat", page)
+        self._register("first", "Welcome", self.first_start)
+        self._register("doctor", "Doctor", self.doctor_page)
+        self.add_page("models", "Models", "download", self.models_page)
+        self.add_page("settings", "Settings", "settings", self.settings_page)
+
+    def _connect(self) -> None:
+        state, page = self.state, self.chat_page
+        self.sidebar.new_chat.connect(self.new_chat)
+        self.sidebar.opened.connect(self.open_chat)
+        self.sidebar.page_wanted.connect(self.show_page)
+        self.sidebar.export_wanted.connect(self._export)
+        page.models_wanted.connect(lambda: self.show_page("models"))
+        page.attach.connect(self.choose_files)
+        page.dictate.connect(self.dictate)
+        page.record.connect(self.record)
+        page.menus.failed.connect(self.show_failure)
+        self.first_start.demo_wanted.connect(self._start_demo)
+        self.first_start.models_wanted.connect(lambda: self.show_page("models"))
+        self.settings_page.devices_wanted.connect(self.devices_wanted)
+        self.settings_page.delete_data_wanted.connect(self.delete_data_wanted)
+        self.settings_page.doctor_wanted.connect(lambda: self.show_page("doctor"))
+        state.conversations.undo_changed.connect(self._on_deleted)
+        state.conversations.failed.connect(self.show_failure)
+        state.chat.conversation_changed.connect(self._mark_chat)
+        state.chat.path_changed.connect(self._mark_chat)
+        state.chat.finished.connect(self._on_finished)
+        state.models.engine_stopped.connect(self._on_engine_stopped)
+        state.models.state_changed.connect(self._on_model_state)
+        state.models.failed.connect(self.show_failure)
+        state.settings.changed.connect(self._on_setting)
+
+    # --- pages -----------------------------------------------------------------------------------
+
+    def add_page(
+        self, key: str, title: str, icon_name: str, widget: QWidget, before: str = ""
+    ) -> None:
+        """Plug a page in: a button in the side bar and an entry in the View menu."""
+        self._register(key, title, widget)
+        self.sidebar.add_page(key, title, icon_name, before)
+        self.menus.add_page(key, title, len(self._pages) - 2)
+
+    def _register(self, key: str, title: str, widget: QWidget) -> None:
+        self._pages[key] = _Page(title, widget)
+        self.stack.addWidget(widget)
+
+    @property
+    def current_page(self) -> str:
+        """Key of the page on show."""
+        return self._current
+
+    def page(self, key: str) -> QWidget:
+        """The widget of a page. Raises KeyError."""
+        return self._pages[key].widget
+
+    def show_page(self, key: str) -> None:
+        """Go to a page. Raises KeyError for one that was never added."""
+        self._current = key
+        self.stack.setCurrentWidget(self._pages[key].widget)
+        self.sidebar.mark_page(key)
+        if key == "chat":
+            self._mark_chat()
+            self.chat_page.focus_composer()
+        self._set_title()
+        self.page_opened.emit(key)
+
+    # --- chats -----------------------------------------------------------------------------------
+
+    def new_chat(self) -> None:
+        """Open an empty chat."""
+        self.state.chat.new_conversation()
+        self.show_page("chat")
+
+    def open_chat(self, conversation_id: str, message_id: str = "") -> None:
+        """Open a chat of the list, at a message where one is named."""
+        if self.state.chat.conversation.id != conversation_id:
+            self.state.chat.open_conversation(conversation_id)
+        self.show_page("chat")
+        if message_id:
+            self.chat_page.show_message(message_id)
+
+    def open_files(self, paths: list[str]) -> None:
+        """Attach files (from the Finder, the Dock, a drop or another start of the app)."""
+        chats = [path for path in paths if path.endswith(".facet.json")]
+        for path in chats:
+            self._import(path)
+        files = [path for path in paths if path not in chats]
+        if files:
+            self.show_page("chat")
+            self.chat_page.add_files(files)
+        self.activateWindow()
+
+    def choose_files(self) -> None:
+        """Ask which files to attach."""
+        paths, _ = QFileDialog.getOpenFileNames(self, "Attach files")
+        self.open_files(paths)
+
+    def import_chat(self) -> None:
+        """Ask for an exported chat and open it."""
+        path, _ = QFileDialog.getOpenFileName(self, "Import chat", "", "Chats (*.json)")
+        if path:
+            self._import(path)
+
+    def _import(self, path: str) -> None:
+        try:
+            self.open_chat(self.state.conversations.import_chat(path))
+        except AppError as problem:
+            self.show_failure(problem.failure)
+
+    def _export(self, conversation_id: str) -> None:
+        self.open_chat(conversation_id)
+        self.chat_page.menus.export()
+
+    def _delete_open_chat(self) -> None:
+        self.state.conversations.delete(self.state.chat.conversation.id)
+
+    def _undo_delete(self) -> None:
+        restored = self.state.conversations.undo_delete()
+        if restored:
+            self.open_chat(restored)
+
+    def _on_deleted(self, title: str) -> None:
+        if not title:
+            return
+        self.notice.show_notice(f"“{title}” is deleted.", "Undo", self._undo_delete)
+        ids = {meta.id for meta in self.state.conversations.conversations()}
+        conversation = self.state.chat.conversation
+        if conversation.messages and conversation.id not in ids:
+            self.state.chat.new_conversation()
+
+    def _mark_chat(self) -> None:
+        if self._current == "chat":
+            self.sidebar.mark_chat(self.state.chat.conversation.id)
+            self._set_title()
+
+    def _set_title(self) -> None:
+        title = self._pages[self._current].title
+        if self._current == "chat":
+            title = self.state.chat.conversation.meta.title
+        self.setWindowTitle(f"{title} – Facet")
+
+    def _start_demo(self) -> None:
+        self.state.models.load(self.state.models.demo_path())
+        self.state.settings.set("first_start_done", True)
+        self.new_chat()
+
+    # --- what happens by itself ------------------------------------------------------------------
+
+    def show_failure(self, failure: Failure) -> None:
+        """One line for what belongs to no message or page."""
+        self.notice.show_notice(f"{failure.message} {failure.remedy}".strip())
+
+    def _on_engine_stopped(self, event: EngineStopped) -> None:
+        then = "It starts again by itself." if event.will_restart else "It could not be restarted."
+        words = f"The engine stopped: {event.reason} {then}"
+        if event.will_restart:
+            self.notice.show_notice(words)
+        elif event.kind is ErrorKind.OUT_OF_MEMORY:
+            self.notice.show_notice(words, "Smaller model", lambda: self.show_page("models"))
+        else:
+            self.notice.show_notice(words, "Start it", self.state.models.restart_engine)
+
+    def _on_model_state(self) -> None:
+        loaded = self.state.models.loaded
+        if loaded is not None and loaded.source != "demo":
+            self.state.settings.set("first_start_done", True)
+
+    def _on_finished(self, message_id: str) -> None:
+        """A quiet notice when a long answer is ready and the window is not in front."""
+        chat = self.state.chat
+        if message_id not in chat.conversation or not self.state.settings.settings.notify_when_done:
+            return
+        usage = chat.conversation[message_id].usage
+        if usage and usage.total_s >= LONG_JOB_SECONDS:
+            self.job_done("Your answer is ready.")
+
+    def job_done(self, words: str) -> None:
+        """Any long job ended: alert in the Dock and one line, if nobody looks at the window."""
+        if not self.isActiveWindow():
+            QApplication.alert(self)
+            self.notice.show_notice(words)
+
+    def _on_setting(self, name: str) -> None:
+        values = self.state.settings.settings
+        if name == "theme":
+            self.theme.set_mode(values.theme)
+        elif name == "text_size":
+            self.theme.set_scale(values.text_size / 100)
+        elif name == "reduce_motion":
+            self.theme.set_reduced_motion(True if values.reduce_motion else None)
+
+    def _change_text_size(self, step: int) -> None:
+        size = self.state.settings.settings.text_size + step if step else 100
+        self.state.settings.set("text_size", min(200, max(80, size)))
+
+    # --- drops -----------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Dim the window and say what the drop will do."""
+        data = event.mimeData()
+        paths = paths_of(data)
+        if not paths and not data.hasImage() and not data.hasText():
+            return
+        loaded = self.state.models.loaded
+        words, icon_name = drop_words(
+            paths,
+            loaded.label if loaded else "",
+            loaded.capabilities if loaded else None,
+            self._hearing_model(),
+        )
+        self.overlay.show_words(words, icon_name)
+        event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        """Anywhere is fine."""
+        event.acceptProposedAction()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Nothing is dropped."""
+        super().dragLeaveEvent(event)
+        self.overlay.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Files become attachments, text goes into the composer."""
+        self.overlay.hide()
+        event.acceptProposedAction()
+        paths = paths_of(event.mimeData())
+        if paths:
+            self.open_files(paths)
+            return
+        self.show_page("chat")
+        self.chat_page.composer.edit.insertFromMimeData(event.mimeData())
+
+    def _hearing_model(self) -> str:
+        rows = self.state.models.rows()
+        hearing = (
+            row for row in rows if row.installed and row.info and row.info.capabilities.audio
+        )
+        return next((row.label for row in hearing), "")
+
+    # --- the window itself -----------------------------------------------------------------------
+
+    def _restore_place(self) -> None:
+        place = QByteArray.fromBase64(self.state.settings.settings.window_geometry.encode())
+        if place.isEmpty() or not self.restoreGeometry(place):
+            self.resize(*START_SIZE)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the notice in its place."""
+        super().resizeEvent(event)
+        self.notice.place()
+        self.overlay.setGeometry(self.rect())
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Coming back to the front puts the keyboard where one writes."""
+        super().changeEvent(event)
+        activated = event.type() == QEvent.Type.ActivationChange and self.isActiveWindow()
+        if activated and self._current == "chat" and QApplication.focusWidget() is None:
+            QTimer.singleShot(0, self.chat_page.focus_composer)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Remember where the window was."""
+        place = bytes(self.saveGeometry().toBase64().data()).decode()
+        self.state.settings.set("window_geometry", place)
+        super().closeEvent(event)
+        if event.isAccepted():
+            QApplication.quit()
+
+    def show(self) -> None:
+        """Show the window, ready to write."""
+        super().show()
+        if self._current == "chat":
+            self.chat_page.composer.edit.setFocus(Qt.FocusReason.OtherFocusReason)
