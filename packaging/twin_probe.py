@@ -83,6 +83,7 @@ def libraries(heic: str) -> dict:
         "versions": versions,
         "heic": _decode_heic(heic),
         "pictures": _qt_pictures(),
+        "multimedia": _multimedia(),
         "portaudio": importlib.import_module("sounddevice").get_portaudio_version()[1],
         "opencv_png": _opencv_png(),
         "child": _child(),
@@ -139,6 +140,18 @@ def _qt_pictures() -> list:
     from PySide6.QtGui import QImageReader
 
     return sorted(bytes(name.data()).decode() for name in QImageReader.supportedImageFormats())
+
+
+def _multimedia() -> list:
+    from PySide6.QtMultimedia import QAudioDecoder, QMediaPlayer
+    from PySide6.QtTextToSpeech import QTextToSpeech
+    from PySide6.QtWidgets import QApplication
+
+    application = QApplication.instance() or QApplication([])
+    able = [QMediaPlayer().isAvailable(), QAudioDecoder().isSupported()]
+    able.append(bool(QTextToSpeech.availableEngines()))
+    del application
+    return able
 
 
 def _opencv_png() -> int:

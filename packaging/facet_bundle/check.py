@@ -24,10 +24,11 @@ from facet_bundle import (
 )
 from facet_bundle.audits import sealed
 from facet_bundle.audits.finding import Finding
+from facet_bundle.errors import PackagingError
 from facet_bundle.layout import Bundle
-from facet_bundle.products import Products
+from facet_bundle.products import Products, Workshop
 from facet_bundle.prune import Pruner
-from facet_bundle.tools import Tools, ensure_tools
+from facet_bundle.tools import ensure_tools
 
 
 @dataclass(slots=True)
@@ -39,11 +40,16 @@ class _Log:
     began: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[list[Finding]]:
-        """Time one step; what it adds to the list counts as its findings."""
+    def step(self, title: str, *, fatal: bool = False) -> Iterator[list[Finding]]:
+        """Time one step; what it adds to the list counts as its findings, and so does an error."""
         start = time.monotonic()
         mine: list[Finding] = []
-        yield mine
+        try:
+            yield mine
+        except PackagingError as error:
+            if fatal:
+                raise
+            mine.append(Finding("check", title, str(error)))
         verdict = gates.judge(mine, preview=True)
         self.passed += not verdict.errors
         self.found += verdict.errors
@@ -57,9 +63,7 @@ class _Setting:
     """Where the check works."""
 
     work: Path
-    cache: Path
-    tools: Tools
-    host: runtime.HostPython
+    shop: Workshop
 
 
 def run(out: Path, cache: Path, python: Path | None) -> int:
@@ -68,9 +72,10 @@ def run(out: Path, cache: Path, python: Path | None) -> int:
     work = out / "check"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    with log.step("tools and wheels"):
+    with log.step("tools and wheels", fatal=True):
         tools = ensure_tools(cache)
-        setting = _Setting(work, cache, tools, runtime.host_python(tools, python))
+        host = runtime.host_python(tools, python)
+        setting = _Setting(work, Workshop(tools, cache, host, layout.copy_own(work / "own")))
         _fetch(setting)
     built = Products.below(out, preview=True)
     twin_bundle, pruners = _build_all(log, setting, built)
@@ -89,31 +94,29 @@ def _fetch(setting: _Setting) -> None:
     with ThreadPoolExecutor(4) as pool:
         jobs = [
             pool.submit(_mac_recipe, setting),
-            pool.submit(products.twin_recipe, setting.tools, setting.cache, setting.host),
-            pool.submit(negatives.other_mlx, setting.tools, setting.cache),
+            pool.submit(products.twin_recipe, setting.shop),
+            pool.submit(negatives.other_mlx, setting.shop.tools, setting.shop.cache),
         ]
         for job in jobs:
             job.result()
 
 
 def _mac_recipe(setting: _Setting) -> layout.Recipe:
-    return products.mac_recipe(
-        setting.tools, setting.cache, setting.host, preview=True, standalone=False
-    )
+    return products.mac_recipe(setting.shop, preview=True, standalone=False)
 
 
 def _build_all(log: _Log, setting: _Setting, built: Products) -> tuple[Bundle, list[Pruner]]:
     """The preview twice (it must be the same twice) and the twin."""
     recipe = _mac_recipe(setting)
-    with log.step("assemble Facet.app"):
+    with log.step("assemble Facet.app", fatal=True):
         bundle, mac_pruner = layout.assemble(recipe, built.app)
-    with log.step("assemble it again: the same tree, bit for bit") as found:
+    with log.step("assemble it again: the same tree, bit for bit", fatal=True) as found:
         again, _ = layout.assemble(recipe, setting.work / "again" / built.app.name)
         found += sealed.differences(
             sealed.manifest(bundle.root), sealed.manifest(again.root), "reproducible"
         )
-    with log.step("assemble the Linux twin") as found:
-        twin_recipe = products.twin_recipe(setting.tools, setting.cache, setting.host)
+    with log.step("assemble the Linux twin", fatal=True) as found:
+        twin_recipe = products.twin_recipe(setting.shop)
         twin_bundle, twin_pruner = layout.assemble(
             twin_recipe, setting.work / "twin" / built.app.name
         )
@@ -125,6 +128,7 @@ def _try_twin(log: _Log, setting: _Setting, built: Bundle) -> list[str]:
     """Run the twin; returns the modules its runs had loaded."""
     moved = twin.Twin.move(built.root, setting.work / "moved")
     before = sealed.manifest(moved.bundle.root)
+    traced: list[str] = []
     with log.step("twin: own interpreter in hostile surroundings") as found:
         found += twin.interpreter(moved)
     with log.step("twin: every library works, spawned child included") as found:
@@ -147,7 +151,7 @@ def _audit_mac(
     with log.step("audit Facet.app") as found:
         found += gates.audit(bundle, traced) + gates.entitlements(built.entitlements)
     release.print_sizes(bundle)
-    for title, test in negatives.tests(setting.tools, setting.cache):
+    for title, test in negatives.tests(setting.shop.tools, setting.shop.cache):
         with log.step(f"negative: {title}") as found:
             found += test(bundle)
     print(f"pruned {sum(rule.bytes for rule in pruners[0].rules) / 1e6:.0f} MB")

@@ -20,13 +20,14 @@ SHARES = 2  # fixed, so that byte code does not depend on the number of cores
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything a bundle is made from."""
+    """Everything a bundle is made from. `own` is a copy of our code and assets (`copy_own`)."""
 
     platform: Platform
     site: Path
     runtime: Runtime
     host: HostPython
     tools: Tools
+    own: Path
     preview: bool
     updates_feed: str = ""
 
@@ -87,7 +88,7 @@ def assemble(recipe: Recipe, out: Path) -> tuple[Bundle, Pruner]:
     pruner = Pruner.load(recipe.platform.key)
     _lay_runtime(recipe, bundle, pruner)
     _copy_tree(recipe.site, bundle.site, "site-packages/", pruner)
-    _lay_own_code(bundle)
+    _lay_own_code(recipe.own, bundle)
     _lay_native(recipe, bundle)
     info.write(bundle.contents, facts.version())
     icon.write_icns(icon.source(), bundle.resources / f"{facts.NAME}.icns")
@@ -146,22 +147,33 @@ def _copy_file(source: Path, target: Path) -> None:
     target.chmod(0o755 if source.stat().st_mode & 0o111 else 0o644)
 
 
-def _lay_own_code(bundle: Bundle) -> None:
+def copy_own(target: Path) -> Path:
     """Our packages and assets as git has them, so that nothing of a working copy slips in."""
-    for package in facts.OWN_PACKAGES:
-        _copy_tracked(package, bundle.site)
-    _copy_tracked("assets", bundle.resources)
-
-
-def _copy_tracked(folder: str, target: Path) -> None:
-    for relative in tracked(folder):
+    for relative in tracked(*facts.OWN_PACKAGES, "assets"):
         if not relative.endswith((".pyc", ".pyi")):
             _copy_file(facts.ROOT / relative, target / relative)
+    return target
 
 
-def tracked(folder: str) -> list[str]:
-    """Files below `folder` that belong to the project: committed, or new and not ignored."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", folder]
+def _lay_own_code(own: Path, bundle: Bundle) -> None:
+    for path in files(own):
+        relative = path.relative_to(own)
+        is_asset = relative.parts[0] == "assets"
+        _copy_file(path, (bundle.resources if is_asset else bundle.site) / relative)
+
+
+def tracked(*folders: str) -> list[str]:
+    """Files below `folders` that belong to the project: committed, or new and not ignored."""
+    command = [
+        "git",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        *folders,
+    ]
     done = subprocess.run(command, cwd=facts.ROOT, capture_output=True, check=True)
     names = sorted(set(done.stdout.decode().split("\0")) - {""})
     return [name for name in names if (facts.ROOT / name).is_file()]

@@ -36,22 +36,31 @@ class Products:
         )
 
 
-def mac_recipe(
-    tools: Tools, cache: Path, host: runtime.HostPython, *, preview: bool, standalone: bool
-) -> Recipe:
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every recipe needs: tools, downloads, the compiling Python, a copy of our own files."""
+
+    tools: Tools
+    cache: Path
+    host: runtime.HostPython
+    own: Path
+
+
+def mac_recipe(shop: Workshop, *, preview: bool, standalone: bool) -> Recipe:
     """The real bundle, with the stand-in interpreter where the real one cannot be fetched."""
-    site = wheels.unpacked(wheels.runtime_lock(), wheels.MACOS, tools, cache)
+    site = wheels.unpacked(wheels.runtime_lock(), wheels.MACOS, shop.tools, shop.cache)
     if standalone:
-        interpreter = runtime.standalone(tools, cache)
+        interpreter = runtime.standalone(shop.tools, shop.cache)
     else:
-        interpreter = runtime.stand_in(host, tools, cache)
-    return Recipe(wheels.MACOS, site, interpreter, host, tools, preview)
+        interpreter = runtime.stand_in(shop.host, shop.tools, shop.cache)
+    return Recipe(wheels.MACOS, site, interpreter, shop.host, shop.tools, shop.own, preview)
 
 
-def twin_recipe(tools: Tools, cache: Path, host: runtime.HostPython) -> Recipe:
+def twin_recipe(shop: Workshop) -> Recipe:
     """The same layout for this Linux machine."""
-    site = wheels.unpacked(wheels.runtime_lock(), wheels.LINUX, tools, cache)
-    return Recipe(wheels.LINUX, site, runtime.of_host(host), host, tools, preview=True)
+    site = wheels.unpacked(wheels.runtime_lock(), wheels.LINUX, shop.tools, shop.cache)
+    interpreter = runtime.of_host(shop.host)
+    return Recipe(wheels.LINUX, site, interpreter, shop.host, shop.tools, shop.own, preview=True)
 
 
 def write_archives(products: Products) -> None:

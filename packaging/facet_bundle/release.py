@@ -35,6 +35,7 @@ def build(order: Order) -> int:
     target = Products.below(order.out, preview=order.preview)
     order.out.mkdir(parents=True, exist_ok=True)
     bundle, pruner = layout.assemble(recipe, target.app)
+    shutil.rmtree(recipe.own)
     print_sizes(bundle)
     found = gates.audit(bundle) + gates.entitlements(target.entitlements)
     found += [Finding("prune", "prune.toml", text) for text in pruner.idle_rules()]
@@ -69,10 +70,11 @@ def recipe_of(order: Order) -> Recipe:
     """Wheels, interpreter and tools for `order`."""
     tools = ensure_tools(order.cache)
     host = runtime.host_python(tools, order.python)
+    own = order.out / "own"
+    shutil.rmtree(own, ignore_errors=True)
+    shop = products.Workshop(tools, order.cache, host, layout.copy_own(own))
     standalone = runtime.can_fetch_standalone() or not order.preview
-    recipe = products.mac_recipe(
-        tools, order.cache, host, preview=order.preview, standalone=standalone
-    )
+    recipe = products.mac_recipe(shop, preview=order.preview, standalone=standalone)
     recipe = dataclasses.replace(recipe, updates_feed=order.updates_feed)
     if order.wheels is None:
         return recipe

@@ -137,6 +137,9 @@ def libraries(twin: Twin, heic: Path) -> tuple[list[Finding], list[str]]:
     missing = {"png", "jpeg", "webp", "svg", "gif"} - set(seen["pictures"])
     if missing or not seen["opencv_png"]:
         found.append(Finding("twin", "pictures", f"formats missing: {sorted(missing)}"))
+    if seen["multimedia"] != [True, True, True]:
+        text = f"player, sound decoder, voices: {seen['multimedia']}"
+        found.append(Finding("twin", "multimedia", text))
     return found, seen["modules"]
 
 

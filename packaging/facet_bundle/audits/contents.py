@@ -21,7 +21,7 @@ _GPL_HINTS = (b"--enable-gpl", b"--enable-nonfree", b"GPL version ", b"x264 - co
 _GPL_MARKS = re.compile(
     rb"--enable-gpl|--enable-nonfree|(?<!L)GPL version [23] or later|x264 - core [1-9]\d*"
 )
-_GPL_WORD = re.compile(r"(?<![LA])GPL", re.IGNORECASE)
+_GPL_WORD = re.compile(r"(?<!L)GPL", re.IGNORECASE)
 _PERMISSION_PLUGINS = (b"QDarwinCameraPermissionPlugin", b"QDarwinMicrophonePermissionPlugin")
 _NATIVE = (".so", ".dylib")
 
