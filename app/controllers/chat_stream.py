@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,10 @@ def prompt_messages(
     """The path as the engine needs it: empty and failed answers left out, files as paths."""
     found: list[PromptMessage] = []
     if system_prompt.strip():
-        found.append(PromptMessage("system", Role.SYSTEM, (PromptText(system_prompt),)))
+        # An id stands for its content, so that the engine notices changed instructions.
+        digest = hashlib.sha256(system_prompt.encode()).hexdigest()[:16]
+        system = PromptMessage(f"system-{digest}", Role.SYSTEM, (PromptText(system_prompt),))
+        found.append(system)
     for message in history:
         parts = tuple(
             made for part in message.parts if (made := _prompt_part(part, path_of)) is not None

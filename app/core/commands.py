@@ -327,14 +327,4 @@ LiveCommand = (
     | LiveEnd
 )
 Job = LoadModel | UnloadModel | CheckEngine | ChatTurn | LiveStart | ReadDocument
-Command = (
-    LoadModel
-    | UnloadModel
-    | Cancel
-    | Shutdown
-    | Ping
-    | Query
-    | ChatTurn
-    | LiveCommand
-    | ReadDocument
-)
+Command = Job | Cancel | Shutdown | Ping | Query | LiveCommand

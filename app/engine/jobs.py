@@ -33,12 +33,15 @@ log = logging.getLogger(__name__)
 class JobContext:
     """What a pipeline knows about its job besides the command.
 
-    inbox: later commands for the same job (live sound, frames, marks), in order of arrival. A
-    pipeline may keep `usage` up to date, so that a cancelled job reports what it cost.
+    inbox: later commands for the same job (live sound, frames, marks), in order of arrival; None
+    wakes a pipeline that waits there when it is cancelled. `emit` sends an event from inside a
+    callback, where a generator cannot yield. A pipeline may keep `usage` up to date, so that a
+    cancelled job reports what it cost.
     """
 
-    def __init__(self, job_id: str) -> None:
+    def __init__(self, job_id: str, emit: Callable[[Event], None] = lambda event: None) -> None:
         self.job_id = job_id
+        self.emit = emit
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.usage: Usage | None = None
         self._cancelled = threading.Event()
@@ -93,7 +96,7 @@ class JobRunner:
 
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue."""
-        context = JobContext(job.job_id)
+        context = JobContext(job.job_id, self._emit)
         with self._lock:
             self._contexts[job.job_id] = context
         self._queue.put((job, context))

@@ -110,6 +110,11 @@ def model_info(checkpoint: hub.Checkpoint) -> ModelInfo:
     )
 
 
+def estimate_text(texts: list[str]) -> int:
+    """Rough tokens of the words alone."""
+    return sum(-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
+
+
 def estimate(query: commands.CountTokens, context: int = 0) -> TokensCounted:
     """A rough count by characters, marked as not exact."""
     counts = []

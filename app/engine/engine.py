@@ -1,0 +1,241 @@
+"""The real engine: owns the loaded model and hands each job to its pipeline.
+
+Everything except `answer` and `pong` runs on the MLX thread, which imports MLX, loads, runs and
+frees; only plain data leaves it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import platform
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from app.core import commands
+from app.core.commands import EngineOptions, Job, PromptText, Query
+from app.core.errors import AppError, ErrorKind
+from app.core.events import (
+    Answer,
+    EngineChecked,
+    EngineStarted,
+    Event,
+    FinishReason,
+    JobFinished,
+    ModelLoadProgress,
+    ModelReady,
+    ModelUnloaded,
+    Pong,
+    TokensCounted,
+)
+from app.core.paths import demo_model_dir
+from app.engine import questions
+from app.engine.jobs import JobContext
+from mlx_gemma4 import errors, hub
+
+if TYPE_CHECKING:
+    from app.engine.chat import LoadedModel
+
+log = logging.getLogger(__name__)
+
+_KINDS: tuple[tuple[type[Exception], ErrorKind, str], ...] = (
+    (errors.MediaError, ErrorKind.UNSUPPORTED_MEDIA, ""),
+    (errors.ConfigError, ErrorKind.MODEL_BROKEN, "Choose another model or download it again."),
+    (errors.WeightsError, ErrorKind.MODEL_BROKEN, "Choose another model or download it again."),
+    (errors.HubError, ErrorKind.MODEL_MISSING, "Choose another model under Models."),
+    (errors.Gemma4Error, ErrorKind.BAD_INPUT, ""),
+)
+_MEMORY_WORDS = ("malloc", "out of memory", "Insufficient Memory", "allocate")
+
+
+class _LoadCancelled(Exception):  # noqa: N818 - the person asked for it
+    """Raised inside the loader's progress call."""
+
+
+class GemmaEngine:
+    """See `app.engine.jobs.Engine`."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+        self._loaded: LoadedModel | None = None
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def open(self) -> EngineStarted:
+        """Import MLX on this thread and set its limits."""
+        import mlx.core as mx
+
+        from app.engine.memory import set_limits
+
+        set_limits(self._options.memory_percent)
+        return EngineStarted(
+            pid=os.getpid(),
+            device=_device(),
+            chip=platform.processor() or platform.machine(),
+            memory=psutil.virtual_memory().total,
+            versions=(("mlx", mx.__version__),),
+        )
+
+    def close(self) -> None:
+        """Free the model, then MLX's streams: the order that ends cleanly."""
+        import mlx.core as mx
+
+        self._free()
+        mx.synchronize()
+        mx.clear_streams()
+
+    def _free(self) -> None:
+        import mlx.core as mx
+
+        if self._loaded is not None:
+            self._loaded = None
+            gc.collect()
+            mx.clear_cache()
+
+    def pong(self, number: int) -> Pong:
+        """Memory figures; reading MLX's counters is safe from any thread."""
+        rss = psutil.Process().memory_info().rss
+        import mlx.core as mx
+
+        return Pong(
+            number, mx.get_active_memory(), mx.get_cache_memory(), mx.get_peak_memory(), rss
+        )
+
+    # --- questions -------------------------------------------------------------------------------
+
+    def answer(self, query: Query) -> Answer:
+        """Questions that need the tokenizer are answered exactly while a model is loaded."""
+        loaded = self._loaded
+        if isinstance(query, commands.CountTokens) and loaded is not None:
+            return _count(query, loaded)
+        return questions.answer(query)
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def run(self, job: Job, context: JobContext) -> Iterator[Event]:
+        """The events of one job."""
+        match job:
+            case commands.LoadModel():
+                yield from self._load(job, context)
+            case commands.UnloadModel():
+                self._free()
+                yield ModelUnloaded(job.job_id)
+            case commands.CheckEngine():
+                from app.engine.self_check import self_check
+
+                yield EngineChecked(job.job_id, tuple(self_check()))
+            case commands.ChatTurn():
+                from app.engine.chat import chat_turn
+
+                yield from chat_turn(self._need_model(), job, context)
+            case commands.LiveStart():
+                yield from self._live(job, context)
+            case commands.ReadDocument():
+                from app.engine.documents import read_document
+
+                yield from read_document(self._need_model(), job, context)
+
+    def _need_model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise AppError(
+                "No model is loaded.",
+                kind=ErrorKind.NO_MODEL,
+                remedy="Choose a model under Models; the demo model is ready at once.",
+            )
+        return self._loaded
+
+    def _load(self, job: commands.LoadModel, context: JobContext) -> Iterator[Event]:
+        from app.engine.chat import LoadedModel
+        from mlx_gemma4 import load
+
+        started = time.perf_counter()
+        self._free()
+        yield ModelLoadProgress(job.job_id, 0.0, "looking")
+        _refuse_too_large(job.path)
+
+        def progress(done: int, total: int, stage: str) -> None:
+            if context.cancelled():
+                raise _LoadCancelled
+            context.emit(ModelLoadProgress(job.job_id, done / max(total, 1), stage))
+
+        try:
+            model, processor = load(job.path, adapter=job.adapter or None, progress=progress)
+        except _LoadCancelled:
+            self._free()
+            yield JobFinished(job.job_id, FinishReason.CANCELLED)
+            return
+        info = _info(job.path)
+        limit = info.context_tokens
+        tokens = min(job.context_tokens or limit, limit)
+        info = replace(info, context_tokens=tokens)
+        self._loaded = LoadedModel(model, processor, info, tokens, OrderedDict())
+        yield ModelReady(job.job_id, info, time.perf_counter() - started)
+
+    def _live(self, job: commands.LiveStart, context: JobContext) -> Iterator[Event]:
+        from app.engine.chat import library_message
+        from app.engine.live_session import run_live
+
+        loaded = self._need_model()
+        messages = [library_message(message) for message in job.messages]
+        yield from run_live(loaded.model, loaded.processor, messages, job, context)
+
+    def failure(self, problem: Exception) -> AppError | None:
+        """Words for what the library raises; None for a defect."""
+        text = str(problem)
+        if isinstance(problem, MemoryError) or (
+            isinstance(problem, RuntimeError) and any(word in text for word in _MEMORY_WORDS)
+        ):
+            return AppError(
+                "There was not enough memory for this.",
+                kind=ErrorKind.OUT_OF_MEMORY,
+                remedy="Use a smaller model or a shorter chat memory, or close other apps.",
+                detail=text,
+            )
+        for kind, error_kind, remedy in _KINDS:
+            if isinstance(problem, kind):
+                return AppError(text, kind=error_kind, remedy=remedy, detail=repr(problem))
+        return None
+
+
+def _device() -> str:
+    import mlx.core as mx
+
+    if mx.metal.is_available():
+        return "Metal"
+    return "CUDA" if mx.default_device() == mx.Device(mx.gpu) else "CPU"
+
+
+def _info(path: str) -> questions.ModelInfo:
+    source = "demo" if Path(path).resolve() == demo_model_dir().resolve() else "folder"
+    return questions.model_info(hub.describe(path, source=source))
+
+
+def _refuse_too_large(path: str) -> None:
+    """A checkpoint larger than all memory would only take the machine down."""
+    size, total = hub.folder_size(Path(path)), psutil.virtual_memory().total
+    if size > total:
+        raise AppError(
+            f"This model needs {size / 1e9:.0f} GB, this machine has {total / 1e9:.0f} GB.",
+            kind=ErrorKind.OUT_OF_MEMORY,
+            remedy="Choose a smaller model or a smaller quantisation.",
+        )
+
+
+def _count(query: commands.CountTokens, loaded: LoadedModel) -> TokensCounted:
+    """Words exactly, media by their budget (an upper bound)."""
+    guess = questions.estimate(query, loaded.context_tokens)
+    counts, exact = [], True
+    for message, rough in zip(query.messages, guess.per_message, strict=True):
+        texts = [part.text for part in message.parts if isinstance(part, PromptText)]
+        tokens = sum(len(loaded.processor.tokenizer.encode(text)) for text in texts)
+        media = rough - questions.estimate_text(texts)
+        exact = exact and media <= questions.TURN_TOKENS
+        counts.append(tokens + media)
+    return TokensCounted(query.query_id, sum(counts), guess.context, exact, tuple(counts))
