@@ -279,7 +279,9 @@ class Decoder:
         sampler = Sampler(
             self._options.sampling,
             softcap=config.text.final_logit_softcapping,
-            suppress=config.suppress_token_ids,
+            # A placeholder stands for a medium; as an answer it means nothing and could not be
+            # read again as part of the conversation.
+            suppress={*config.suppress_token_ids, *config.soft_token_ids},
             history=prompt.tolist(),
             vocab_size=config.text.vocab_size,
         )

@@ -37,6 +37,7 @@ from mlx_gemma4.session.runner import Runner, Watch
 from mlx_gemma4.session.script import Entry, LiveTurn, Replies, ScriptWriter, SpokenReply
 from mlx_gemma4.session.stores import FeatureStore
 from mlx_gemma4.session.tape import MediaRun, Tape
+from mlx_gemma4.tools import ReplyEvent, Tool, ToolOutcome, run_with_tools
 
 log = logging.getLogger(__name__)
 
@@ -344,6 +345,9 @@ class Session:
         if self._replying or not self._queued:
             return
         if self._turn_start is None:
+            if not self.tokens:
+                tape, self._state = self._writer.write((), self._options)
+                self._runner.replace(tape)
             ids, self._state = self._writer.header(self._state)
             self._runner.tape.append_tokens(ids)
             self._turn_start = len(self._runner.tape)
@@ -402,6 +406,26 @@ class Session:
         hidden = self._runner.read_last()
         clock.prefilled()
         yield from self._decode(decoder, hidden, options, known, clock)
+
+    def reply_with_tools(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        options: ReplyOptions | None = None,
+        *,
+        think: bool = False,
+    ) -> Iterator[ReplyEvent | ToolOutcome]:
+        """Answer ``messages``; tools the model calls are run and it goes on in the same turn.
+
+        Yields:
+            The events of every round, a ``ToolOutcome`` after each call, one ``Finish`` at the end.
+        """
+
+        def answer(conversation: list[Message]) -> Iterator[ReplyEvent]:
+            self.sync(conversation, think=think, tools=tools)
+            return self.reply(options)
+
+        return run_with_tools(answer, messages, tools)
 
     def _decode(
         self, decoder: Decoder, hidden: mx.array, options: ReplyOptions, known: int, clock: Clock
