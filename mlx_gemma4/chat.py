@@ -29,7 +29,7 @@ from mlx_gemma4.messages import (
     ToolResult,
     Video,
 )
-from mlx_gemma4.tool_text import QUOTE, format_call, format_declaration, format_response
+from mlx_gemma4.tool_text import MARK, QUOTE, format_call, format_declaration, format_response
 
 Family = Literal["edge", "large"]
 
@@ -287,10 +287,10 @@ def _markup(text: str) -> list[Run]:
     return [TextRun(text, control=True)]
 
 
-def _quoted(text: str) -> list[Run]:
+def _quoted(notation: str) -> list[Run]:
     """Tool notation: quotes are control tokens, what stands between them is not."""
     runs: list[Run] = []
-    for index, piece in enumerate(text.split(QUOTE)):
+    for index, piece in enumerate(notation.split(MARK)):
         runs += [TextRun(QUOTE, control=True)] if index else []
         runs += [TextRun(piece)] if piece else []
     return runs

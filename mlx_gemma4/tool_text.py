@@ -15,11 +15,27 @@ from typing import Any
 from mlx_gemma4.errors import ToolError
 
 QUOTE = '<|"|>'
+MARK = "\x00"  # stands for a quote token while text is written, for a whole string while it is read
 _MAX_DEPTH = 64  # deeper nesting is hostile, and would exhaust Python's stack
 _STANDARD_KEYS = frozenset({"description", "type", "properties", "required", "nullable"})
 
 
 # ---------------------------------------------------------------- writing
+# What these functions return has MARK where a quote token belongs, so that the characters of a
+# quote inside a string cannot end it.
+
+
+def with_quotes(notation: str) -> str:
+    """The notation as readable text."""
+    return notation.replace(MARK, QUOTE)
+
+
+def _string(value: Any) -> str:
+    return f"{MARK}{_bare(value)}{MARK}"
+
+
+def _bare(value: Any) -> str:
+    return str(value).replace(MARK, "")
 
 
 def format_value(value: Any, *, quote_keys: bool = False) -> str:
@@ -29,7 +45,7 @@ def format_value(value: Any, *, quote_keys: bool = False) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"{QUOTE}{value}{QUOTE}"
+        return _string(value)
     if isinstance(value, Mapping):
         return "{" + _entries(value, quote_keys=quote_keys) + "}"
     if isinstance(value, Sequence):
@@ -39,13 +55,13 @@ def format_value(value: Any, *, quote_keys: bool = False) -> str:
 
 def format_call(name: str, arguments: Mapping[str, Any]) -> str:
     """What stands between ``<|tool_call>`` and ``<tool_call|>``."""
-    return f"call:{name}{{{_entries(arguments)}}}"
+    return f"call:{_bare(name)}{{{_entries(arguments)}}}"
 
 
 def format_response(name: str, content: str | Mapping[str, Any]) -> str:
     """What stands between ``<|tool_response>`` and ``<tool_response|>``."""
     body = _entries(content) if isinstance(content, Mapping) else f"value:{format_value(content)}"
-    return f"response:{name}{{{body}}}"
+    return f"response:{_bare(name)}{{{body}}}"
 
 
 def format_declaration(name: str, description: str, parameters: Mapping[str, Any] | None) -> str:
@@ -57,7 +73,7 @@ def format_declaration(name: str, description: str, parameters: Mapping[str, Any
         parameters: JSON schema of its arguments, an object schema; None or empty when it takes
             none.
     """
-    text = f"declaration:{name}{{description:{QUOTE}{description}{QUOTE}"
+    text = f"declaration:{_bare(name)}{{description:{_string(description)}"
     if parameters:
         fields = []
         if parameters.get("properties"):
@@ -77,7 +93,7 @@ def _sorted(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _entries(mapping: Mapping[str, Any], *, quote_keys: bool = False) -> str:
     def written(key: str) -> str:
-        return f"{QUOTE}{key}{QUOTE}" if quote_keys else str(key)
+        return _string(key) if quote_keys else _bare(key)
 
     return ",".join(
         f"{written(key)}:{format_value(value, quote_keys=quote_keys)}"
@@ -87,12 +103,12 @@ def _entries(mapping: Mapping[str, Any], *, quote_keys: bool = False) -> str:
 
 def _type(value: Any) -> str:
     """A ``type`` as the template prints it; a list of types comes out as Python prints the list."""
-    return f"{QUOTE}{str('' if value is None else value).upper()}{QUOTE}"
+    return _string(str("" if value is None else value).upper())
 
 
 def _properties(properties: Mapping[str, Any]) -> str:
     return ",".join(
-        f"{key}:{{{_property(schema)}}}"
+        f"{_bare(key)}:{{{_property(schema)}}}"
         for key, schema in _sorted(properties)
         if isinstance(schema, Mapping)
     )
@@ -102,7 +118,7 @@ def _property(schema: Mapping[str, Any]) -> str:
     kind = str(schema.get("type") or "").upper()
     fields = []
     if schema.get("description"):
-        fields.append(f"description:{QUOTE}{schema['description']}{QUOTE}")
+        fields.append(f"description:{_string(schema['description'])}")
     if kind == "STRING" and schema.get("enum"):
         fields.append(f"enum:{format_value(schema['enum'], quote_keys=True)}")
     if kind == "ARRAY" and isinstance(schema.get("items"), Mapping) and schema["items"]:
@@ -141,7 +157,7 @@ def _items(items: Mapping[str, Any]) -> str:
             upper = value.upper() if isinstance(value, str) else [str(v).upper() for v in value]
             fields.append(f"type:{format_value(upper)}")
         else:
-            fields.append(f"{key}:{format_value(value, quote_keys=True)}")
+            fields.append(f"{_bare(key)}:{format_value(value, quote_keys=True)}")
     return ",".join(fields)
 
 
@@ -166,18 +182,17 @@ def parse_call_segments(segments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     Raises:
         ToolError: there is no name, or the arguments make no sense.
     """
-    outside = [segment.replace(_MARK, "") for segment in segments[0::2]]
-    source = _MARK.join(outside) + (_MARK if len(segments) % 2 == 0 else "")
+    outside = [segment.replace(MARK, "") for segment in segments[0::2]]
+    source = MARK.join(outside) + (MARK if len(segments) % 2 == 0 else "")
     head, brace, body = source.strip().partition("{")
     name = head.strip().removeprefix("call:").strip()
-    if not name or _MARK in name:
+    if not name or MARK in name:
         raise ToolError("The model called a tool without naming it; let it try again.")
     if not brace:
         return name, {}
     return name, _Reader(body, segments[1::2]).members()
 
 
-_MARK = "\x00"  # stands for a string in the text outside of strings
 _BARE = re.compile(r"[^,\[\]{}\x00]*")
 _KEY = re.compile(r"[^:,\[\]{}\x00]*")
 _SPACE = re.compile(r"\s*")
@@ -223,7 +238,7 @@ class _Reader:
             return self.members()
         if self._take("["):
             return self._elements()
-        if self._take(_MARK):
+        if self._take(MARK):
             return next(self._strings, "")
         quoted = _JSON_STRING.match(self._text, self._at)
         if quoted:
@@ -232,7 +247,7 @@ class _Reader:
         return _scalar(self._match(_BARE).strip())
 
     def _key(self) -> str:
-        if self._take(_MARK):
+        if self._take(MARK):
             return next(self._strings, "")
         key = self._match(_KEY).strip().strip("\"'")
         if not key:
