@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from mlx.utils import tree_flatten
 
+# Tensors are tiny: two threads that wait for each other take ten times as long on a busy machine.
+torch.set_num_threads(1)
+
 
 def draw(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A value for every kind of tensor, far from the defaults that hide bugs."""
