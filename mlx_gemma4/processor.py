@@ -261,9 +261,9 @@ class Processor:
         start = 0
         for mark, part in zip(marks, media, strict=True):
             if not isinstance(part, _KINDS[mark.group()]):
+                given = {Image: "an image", Audio: "a recording", Video: "a video"}[type(part)]
                 raise PromptError(
-                    f"The placeholder {mark.group()} stands where a "
-                    f"{type(part).__name__.lower()} was given; swap them."
+                    f"The placeholder {mark.group()} stands where {given} was given; swap them."
                 )
             runs += [TextRun(text[start : mark.start()], control=True), MediaSlot(part)]
             start = mark.end()
