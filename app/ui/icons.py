@@ -21,13 +21,28 @@ def icon_pixmap(
     return _tinted(name, theme.color(token).name(), theme.px(size), ratio)
 
 
-def icon(theme: Theme, name: str, token: str = "secondary", size: int = 16) -> QIcon:
-    """Return icon `name` for buttons and menus, with a faint version for the disabled state."""
+def icon(theme: Theme, name: str, token: str = "secondary", size: int = 16, gap: int = 0) -> QIcon:
+    """Return icon `name` for buttons and menus, with a faint version for the disabled state.
+
+    gap: clear pixels after the icon, where a style sets the words too close to it.
+    """
     result = QIcon()
     for ratio in PIXEL_RATIOS:
-        result.addPixmap(icon_pixmap(theme, name, token, size, ratio))
-        result.addPixmap(icon_pixmap(theme, name, "faint", size, ratio), QIcon.Mode.Disabled)
+        for colour, mode in ((token, QIcon.Mode.Normal), ("faint", QIcon.Mode.Disabled)):
+            pixmap = icon_pixmap(theme, name, colour, size, ratio)
+            result.addPixmap(_with_gap(pixmap, theme.px(gap)) if gap else pixmap, mode)
     return result
+
+
+def _with_gap(pixmap: QPixmap, gap: int) -> QPixmap:
+    ratio = pixmap.devicePixelRatio()
+    wide = QPixmap(pixmap.width() + round(gap * ratio), pixmap.height())
+    wide.setDevicePixelRatio(ratio)
+    wide.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(wide)
+    painter.drawPixmap(0, 0, pixmap)
+    painter.end()
+    return wide
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QByteArray, QEvent, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QEvent, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -196,6 +196,8 @@ class MainWindow(QMainWindow):
         if key == "chat":
             self._mark_chat()
             self.chat_page.focus_composer()
+        elif key == "first":
+            self.first_start.focus_main()
         self._set_title()
         self.page_opened.emit(key)
 
@@ -400,9 +402,3 @@ class MainWindow(QMainWindow):
         super().closeEvent(event)
         if event.isAccepted():
             QApplication.quit()
-
-    def show(self) -> None:
-        """Show the window, ready to write."""
-        super().show()
-        if self._current == "chat":
-            self.chat_page.composer.edit.setFocus(Qt.FocusReason.OtherFocusReason)

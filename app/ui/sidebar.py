@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
     QFrame,
+    QHBoxLayout,
     QLineEdit,
     QListView,
     QMenu,
@@ -21,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.controllers.library_controller import LibraryController
-from app.ui.icons import icon, icon_pixmap
+from app.ui.icons import icon_pixmap
 from app.ui.sidebar_model import (
     ENTRY_ROLE,
     Entry,
@@ -31,7 +32,7 @@ from app.ui.sidebar_model import (
 )
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
-from app.ui.widgets.labels import line
+from app.ui.widgets.labels import IconLabel, line
 
 WIDTH = 232
 SEARCH_DELAY_MS = 150
@@ -153,9 +154,9 @@ class Sidebar(QFrame):
         self.search_field.setPlaceholderText("Search")
         self.search_field.setAccessibleName("Search all chats")
         self.search_field.setClearButtonEnabled(True)
-        self._search_icon = self.search_field.addAction(
-            icon(theme, "search"), QLineEdit.ActionPosition.LeadingPosition
-        )
+        glass = QHBoxLayout(self.search_field)
+        glass.setContentsMargins(theme.px(8), 0, 0, 0)
+        glass.addWidget(IconLabel(theme, "search"), 0, Qt.AlignmentFlag.AlignLeft)
         self.list = ChatList()
         self.list.setAccessibleName("Chats")
         self.list.setModel(self.model)
@@ -270,5 +271,4 @@ class Sidebar(QFrame):
 
     def _restyle(self) -> None:
         self.setFixedWidth(self._theme.px(WIDTH))
-        self._search_icon.setIcon(icon(self._theme, "search"))
         self.list.doItemsLayout()

@@ -35,27 +35,27 @@ QLabel[role="warn"] { color: $warn; font-size: ${px12}px; }
 QLabel[role="danger"] { color: $danger; font-size: ${px12}px; }
 
 QPushButton, QToolButton { border: none; border-radius: 6px; background: transparent; color: $text;
-  padding: ${px4}px ${px8}px; min-height: ${button}px; outline: none; }
+  padding: 0 ${px8}px; min-height: ${button}px; outline: none; }
 QToolButton { padding: 0 ${px4}px; }
 QPushButton:hover, QToolButton:hover { background: $hover; }
 QPushButton:pressed, QToolButton:pressed { background: $pressed; }
 QPushButton:focus, QToolButton:focus { border: 2px solid $accent; }
 QPushButton:disabled, QToolButton:disabled { color: $faint; }
 QPushButton[kind="primary"] { background: $accent; color: $on_accent; font-weight: 500;
-  padding: ${px4}px ${px16}px; }
+  padding: 0 ${px16}px; }
 QPushButton[kind="primary"]:hover { background: $accent_hover; }
 QPushButton[kind="primary"]:focus { border: 2px solid $text; }
 QPushButton[kind="primary"]:disabled { background: $sunken; color: $faint; }
 QPushButton[kind="plain"] { background: $surface; border: 1px solid $hairline;
-  padding: ${px4}px ${px12}px; }
+  padding: 0 ${px12}px; }
 QPushButton[kind="plain"]:hover { background: $sunken; }
 QPushButton[kind="plain"]:focus { border: 2px solid $accent; }
 QPushButton[kind="danger"] { background: $surface; color: $danger; border: 1px solid $hairline;
-  padding: ${px4}px ${px12}px; }
+  padding: 0 ${px12}px; }
 QPushButton[kind="danger"]:focus { border: 2px solid $danger; }
 QPushButton[kind="chip"], QToolButton[kind="chip"] { background: transparent; color: $secondary;
   font-size: ${px12}px; padding: 0 ${px8}px; }
-QPushButton[kind="row"] { text-align: left; padding: ${px4}px ${px8}px; }
+QPushButton[kind="row"] { text-align: left; padding: 0 ${px8}px; }
 QPushButton[kind="row"]:checked { background: $pressed; }
 QPushButton[kind="pill"] { background: $surface; border: 1px solid $hairline;
   border-radius: ${pill}px; padding: 0 ${px12}px; }
@@ -74,7 +74,8 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox { background: $surface; color: $t
   selection-background-color: $accent; selection-color: $on_accent; }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {
   border: 2px solid $accent; }
-QLineEdit[kind="search"] { background: $hover; border: 1px solid transparent; }
+QLineEdit[kind="search"] { background: $hover; border: 1px solid transparent;
+  padding-left: ${px28}px; }
 QLineEdit[kind="search"]:focus { background: $surface; border: 2px solid $accent; }
 QComboBox::drop-down { border: none; width: ${px20}px; }
 QComboBox QAbstractItemView { background: $surface; color: $text; border: 1px solid $hairline;
@@ -131,7 +132,7 @@ def _mix(over: str, amount: float) -> str:
 def build_stylesheet(theme: Theme) -> str:
     """Return the style sheet of the whole application for `theme`."""
     values = theme.css()
-    values |= {f"px{n}": str(theme.px(n)) for n in (4, 8, 11, 12, 15, 16, 20, 22)}
+    values |= {f"px{n}": str(theme.px(n)) for n in (4, 8, 11, 12, 15, 16, 20, 22, 28)}
     values |= {
         "accent_hover": _mix(values["accent"], 0.1),
         "button": str(theme.px(28)),

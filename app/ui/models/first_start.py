@@ -153,6 +153,11 @@ class FirstStart(QWidget):
         row.addStretch()
         return holder
 
+    def focus_main(self) -> None:
+        """Put the keyboard on what most people want next."""
+        button = self.demo_button if self._models.demo_path() else self.get_button
+        button.setFocus(Qt.FocusReason.OtherFocusReason)
+
     def refresh(self) -> None:
         """Show the facts, the verdict and the download as they are now."""
         facts = self._models.facts()
@@ -172,7 +177,9 @@ class FirstStart(QWidget):
         takes = takes_words(Capabilities(image=True, video=True, audio=model.hears))
         self._name.setText(f"For this Mac: {model.label}")
         self._facts.setText(f"{size_words(model.size)}, about {wait} to download; {takes}.")
-        self._verdict.setText(verdict_words(row.plan if row else None).capitalize())
+        verdict = verdict_words(row.plan if row else None)
+        self._verdict.setText(verdict[:1].upper() + verdict[1:])
+        self._verdict.setVisible(bool(verdict))
         status = row.download if row else None
         self._bar.setVisible(status is not None)
         installed = row is not None and row.installed

@@ -9,6 +9,8 @@ from PySide6.QtWidgets import QCheckBox, QPushButton, QToolButton, QWidget
 from app.ui.icons import icon
 from app.ui.theme import MIN_HIT_AREA, Theme
 
+ICON_GAP = 4
+
 
 class IconButton(QToolButton):
     """A square button with an icon; `name` is its tooltip and its accessible name."""
@@ -94,8 +96,9 @@ class TextButton(QPushButton):
     def _restyle(self) -> None:
         if self._icon_name:
             pixels = self._theme.px(16)
-            self.setIcon(icon(self._theme, self._icon_name, self._token))
-            self.setIconSize(QSize(pixels, pixels))
+            gap = ICON_GAP if self.text() else 0
+            self.setIcon(icon(self._theme, self._icon_name, self._token, gap=gap))
+            self.setIconSize(QSize(pixels + self._theme.px(gap), pixels))
 
 
 class Switch(QCheckBox):

@@ -1,0 +1,1 @@
+"""Tools run by ./run that need the test dependencies."""
