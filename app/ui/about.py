@@ -7,6 +7,7 @@ import importlib.metadata
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
+from app.core.build_facts import build_facts, third_party_notices
 from app.core.paths import assets_dir
 from app.ui.icons import app_icon
 from app.ui.theme import Theme
@@ -48,6 +49,8 @@ class AboutBox(QDialog):
         for label in labels:
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             column.addWidget(label)
+        if notice := build_facts().notice:
+            column.addWidget(Label(notice, "caption", wrap=True))
         column.addWidget(close, 0, Qt.AlignmentFlag.AlignCenter)
         self.setFixedWidth(theme.px(360))
 
@@ -72,8 +75,10 @@ class LicencesBox(QDialog):
 
 
 def licence_text() -> str:
-    """Icons first, then every installed package with the name of its licence."""
+    """In the bundle every text; from source each installed package with the name of its licence."""
     icons = (assets_dir() / "icons" / "LICENSE").read_text(encoding="utf-8")
+    if notices := third_party_notices():
+        return f"{notices}\n\nIcons\n\n{icons}"
     lines = []
     for package in importlib.metadata.distributions():
         meta = package.metadata
