@@ -27,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     kind.add_argument("--preview", action="store_true", help="a build for testing only")
     kind.add_argument("--release", action="store_true", help="fail on everything a release forbids")
     kind.add_argument("--audit", type=Path, metavar="APP", help="only audit a finished bundle")
+    kind.add_argument(
+        "--try", dest="tried", type=Path, metavar="APP", help="run it on this machine"
+    )
     kind.add_argument("--archives", type=Path, metavar="APP", help="only dmg, zip and checksums")
     command.add_argument("--out", type=Path, default=facts.ROOT / "dist", help="output folder")
     command.add_argument(
@@ -48,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
             return check.run(options.out, options.cache, options.python)
         if options.audit:
             return release.audit_only(options.audit)
+        if options.tried:
+            return check.try_out(options.tried, options.out)
         if options.archives:
             return release.archives_only(options.archives, options.out)
         preview = options.preview or not (options.release or sys.platform == "darwin")

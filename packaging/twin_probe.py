@@ -58,6 +58,7 @@ def child_sum(connection: "multiprocessing.connection.Connection") -> None:
     """A spawned child's work: MLX, and where it runs."""
     import mlx.core as mx
 
+    mx.set_default_device(mx.cpu)
     connection.send([float(mx.arange(10).sum()), sys.executable, "PySide6" in sys.modules])
 
 
@@ -83,6 +84,7 @@ def libraries(heic: str) -> dict:
         "versions": versions,
         "heic": _decode_heic(heic),
         "pictures": _qt_pictures(),
+        "maths": _maths(),
         "multimedia": _multimedia(),
         "portaudio": importlib.import_module("sounddevice").get_portaudio_version()[1],
         "opencv_png": _opencv_png(),
@@ -127,6 +129,76 @@ def startup(*arguments: str) -> dict:
     return result
 
 
+def talk(request: str) -> dict:
+    """Ask the model through the app's own engine process.
+
+    `request` is JSON: {"model": folder, "turns": [[{"text": ...} or {"kind", "path"}, ...], ...]}.
+    Every turn is a conversation of its own.
+    """
+    from PySide6.QtCore import QCoreApplication, QTimer
+
+    from app.core.commands import EngineOptions
+    from app.services.engine_client import EngineClient
+
+    wanted = json.loads(request)
+    application = QCoreApplication([])
+    client = EngineClient(EngineOptions())
+    conversation = _Talk(client, wanted, application.quit)
+    client.event.connect(conversation.on_event)
+    client.start()
+    QTimer.singleShot(0, conversation.begin)
+    QTimer.singleShot(240_000, application.quit)
+    application.exec()
+    result = {"answers": conversation.answers, "failures": conversation.failures}
+    result |= {"engine": client.pid, "window_has_mlx": "mlx" in sys.modules}
+    client.stop()
+    return result
+
+
+class _Talk:
+    """Loads the model, then sends one turn after the other and collects the answers."""
+
+    def __init__(self, client: object, wanted: dict, finish: object) -> None:
+        self._client, self._turns, self._finish = client, list(wanted["turns"]), finish
+        self._model = wanted["model"]
+        self.answers: list[str] = []
+        self.failures: list[str] = []
+
+    def begin(self) -> None:
+        from app.core.commands import LoadModel
+
+        self._client.submit(LoadModel("load", self._model))
+
+    def on_event(self, event: object) -> None:
+        from app.core import events
+
+        if isinstance(event, events.TextDelta) and event.channel is events.Channel.ANSWER:
+            self.answers[-1] += event.text
+        elif isinstance(event, events.JobFailed):
+            self.failures.append(f"{event.job_id}: {event.message} {event.detail}")
+            self._next()
+        elif isinstance(event, events.JobFinished):
+            self._next()
+
+    def _next(self) -> None:
+        from app.core import commands
+        from app.core.conversation import MediaKind, Role
+
+        if not self._turns:
+            self._finish()
+            return
+        parts = tuple(
+            commands.PromptMedia(MediaKind(part["kind"]), part["path"])
+            if "path" in part
+            else commands.PromptText(part["text"])
+            for part in self._turns.pop(0)
+        )
+        self.answers.append("")
+        name = f"turn-{len(self.answers)}"
+        message = commands.PromptMessage(name, Role.USER, parts)
+        self._client.submit(commands.ChatTurn(name, name, (message,)))
+
+
 def _decode_heic(path: str) -> list:
     import pillow_heif
     from PIL import Image
@@ -152,6 +224,20 @@ def _multimedia() -> list:
     able.append(bool(QTextToSpeech.availableEngines()))
     del application
     return able
+
+
+def _maths() -> float:
+    """Largest difference of a product on MLX's CPU device from the same in NumPy."""
+    import mlx.core as mx
+    import numpy as np
+
+    mx.set_default_device(mx.cpu)
+    left = np.random.default_rng(0).standard_normal((64, 96)).astype(np.float32)
+    product = mx.softmax(mx.array(left) @ mx.array(left.T), axis=-1)
+    logits = left @ left.T
+    expected = np.exp(logits - logits.max(-1, keepdims=True))
+    expected /= expected.sum(-1, keepdims=True)
+    return float(np.abs(np.array(product) - expected).max())
 
 
 def _opencv_png() -> int:
@@ -181,5 +267,5 @@ def _has_file(module: object) -> bool:
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parent))
-    jobs = {"where": where, "libraries": libraries, "startup": startup}
+    jobs = {"where": where, "libraries": libraries, "startup": startup, "talk": talk}
     sys.stdout.write(json.dumps(jobs[sys.argv[1]](*sys.argv[2:])) + "\n")

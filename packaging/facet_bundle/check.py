@@ -35,8 +35,8 @@ from facet_bundle.tools import ensure_tools
 class _Log:
     """Findings so far and how long each step took."""
 
-    found: list[Finding] = field(default_factory=list)
     passed: int = 0
+    failed: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @contextlib.contextmanager
@@ -52,10 +52,16 @@ class _Log:
             mine.append(Finding("check", title, str(error)))
         verdict = gates.judge(mine, preview=True)
         self.passed += not verdict.errors
-        self.found += verdict.errors
+        self.failed += bool(verdict.errors)
         state = "ok" if not verdict.errors else "FAILED"
         print(f"{state:6} {title} ({time.monotonic() - start:.1f} s)", flush=True)
         release.report(mine, preview=True)
+
+    def close(self) -> int:
+        """Say how it went; the exit status."""
+        print(f"took {time.monotonic() - self.began:.0f} s")
+        print(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +89,7 @@ def run(out: Path, cache: Path, python: Path | None) -> int:
     _audit_mac(log, setting, built, traced, pruners)
     _archives(log, setting, built)
     shutil.rmtree(work, ignore_errors=True)
-    failed = len({finding.where for finding in log.found})
-    print(f"package check: {time.monotonic() - log.began:.0f} s")
-    print(f"{log.passed} passed, {failed} failed")
-    return 1 if log.found else 0
+    return log.close()
 
 
 def _fetch(setting: _Setting) -> None:
@@ -128,20 +131,34 @@ def _try_twin(log: _Log, setting: _Setting, built: Bundle) -> list[str]:
     """Run the twin; returns the modules its runs had loaded."""
     moved = twin.Twin.move(built.root, setting.work / "moved")
     before = sealed.manifest(moved.bundle.root)
-    traced: list[str] = []
-    with log.step("twin: own interpreter in hostile surroundings") as found:
-        found += twin.interpreter(moved)
-    with log.step("twin: every library works, spawned child included") as found:
-        broken, traced = twin.libraries(moved, twin_app.heic_picture(setting.work))
-        found += broken
-    for title, check in twin_app.CHECKS:
-        with log.step(f"twin: {title}") as found:
-            found += check(moved)
-    with log.step("twin: nothing was written into the bundle") as found:
-        found += sealed.differences(before, sealed.manifest(moved.bundle.root))
+    traced = _run_all(log, moved, before)
     with log.step("negative: a file written into the bundle is seen") as found:
         found += negatives.written_file_is_seen(moved, before)
     return traced
+
+
+def _run_all(log: _Log, moved: twin.Twin, before: sealed.Manifest) -> list[str]:
+    """Interpreter, libraries, app and demo model of a bundle; and that it is unchanged after."""
+    traced: list[str] = []
+    with log.step("run: own interpreter in hostile surroundings") as found:
+        found += twin.interpreter(moved)
+    with log.step("run: every library works, spawned child included") as found:
+        broken, traced = twin.libraries(moved, twin_app.heic_picture(moved.scratch))
+        found += broken
+    for title, check in twin_app.CHECKS:
+        with log.step(f"run: {title}") as found:
+            found += check(moved)
+    with log.step("run: nothing was written into the bundle") as found:
+        found += sealed.differences(before, sealed.manifest(moved.bundle.root))
+    return traced
+
+
+def try_out(app: Path, out: Path) -> int:
+    """Run a finished bundle on this machine, from a copy at another path; for CI on a Mac."""
+    log = _Log()
+    moved = twin.Twin.move(app.resolve(), out.resolve() / "tried", copy=True)
+    _run_all(log, moved, sealed.manifest(moved.bundle.root))
+    return log.close()
 
 
 def _audit_mac(

@@ -1,4 +1,4 @@
-"""Runs the Linux twin of the bundle as hostile surroundings would start it."""
+"""Runs a bundle, the twin or the real one on a Mac, as hostile surroundings would start it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,15 @@ class Twin:
     scratch: Path
 
     @classmethod
-    def move(cls, built: Path, scratch: Path) -> Twin:
-        """Move the bundle to a path with spaces and non-ASCII letters; lay out the poison."""
+    def move(cls, built: Path, scratch: Path, *, copy: bool = False) -> Twin:
+        """Move (or copy) the bundle to a path with spaces and non-ASCII letters; lay out poison."""
         place = scratch / "Programme für Ève" / built.name
         shutil.rmtree(scratch, ignore_errors=True)
         place.parent.mkdir(parents=True)
-        shutil.move(built, place)
+        if copy:
+            shutil.copytree(built, place, symlinks=True)
+        else:
+            shutil.move(built, place)
         poison = scratch / "poison"
         poison.mkdir()
         for name in ("app", "mlx_gemma4", "numpy", "json", "encodings", "sitecustomize"):
@@ -56,16 +60,16 @@ class Twin:
         (scratch / "home").mkdir()
         return cls(Bundle(place), scratch)
 
-    def run(self, *arguments: str | Path, xvfb: bool = False, timeout: float = 300) -> Ran:
+    def run(self, *arguments: str | Path, window: bool = False, timeout: float = 300) -> Ran:
         """Start the program from the poisoned folder."""
         command = [str(self.bundle.program), *map(str, arguments)]
-        if xvfb:
+        if window and sys.platform != "darwin":
             command = ["xvfb-run", "-a", "-s", "-screen 0 1440x900x24", *command]
         try:
             done = subprocess.run(
                 command,
                 cwd=self.scratch / "poison",
-                env=self._environment("xcb" if xvfb else "offscreen"),
+                env=self._environment(_real_platform() if window else "offscreen"),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -78,10 +82,10 @@ class Twin:
             ) from error
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def probe(self, job: str, *arguments: str | Path, xvfb: bool = False) -> dict[str, Any]:
+    def probe(self, job: str, *arguments: str | Path, window: bool = False) -> dict[str, Any]:
         """Run packaging/twin_probe.py inside the bundle."""
         script = facts.PACKAGING / "twin_probe.py"
-        return self.run("-I", script, job, *arguments, xvfb=xvfb).json()
+        return self.run("-I", script, job, *arguments, window=window).json()
 
     def _environment(self, platform: str) -> dict[str, str]:
         """Everything that could lead the interpreter astray; BLAS for speed as `./run` sets it."""
@@ -102,6 +106,10 @@ class Twin:
         }
         blas = next(Path("/usr/lib").glob("*/openblas-pthread/libopenblas.so.0"), None)
         return hostile | ({"LD_PRELOAD": str(blas)} if blas else {})
+
+
+def _real_platform() -> str:
+    return "cocoa" if sys.platform == "darwin" else "xcb"
 
 
 def interpreter(twin: Twin) -> list[Finding]:
@@ -137,6 +145,8 @@ def libraries(twin: Twin, heic: Path) -> tuple[list[Finding], list[str]]:
     missing = {"png", "jpeg", "webp", "svg", "gif"} - set(seen["pictures"])
     if missing or not seen["opencv_png"]:
         found.append(Finding("twin", "pictures", f"formats missing: {sorted(missing)}"))
+    if seen["maths"] > 1e-4:
+        found.append(Finding("twin", "mlx", f"is off by {seen['maths']} on the CPU"))
     if seen["multimedia"] != [True, True, True]:
         text = f"player, sound decoder, voices: {seen['multimedia']}"
         found.append(Finding("twin", "multimedia", text))

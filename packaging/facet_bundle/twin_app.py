@@ -1,4 +1,4 @@
-"""The app and the demo model, run inside the Linux twin end to end."""
+"""The app and the demo model, run from inside a bundle end to end."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def doctor(twin: Twin) -> list[Finding]:
 
 def screenshot_offscreen(twin: Twin) -> list[Finding]:
     """The window draws itself without a screen."""
-    return _screenshot(twin, xvfb=False)
+    return _screenshot(twin, window=False)
 
 
-def screenshot_xvfb(twin: Twin) -> list[Finding]:
-    """The window draws itself on a real X server."""
-    return _screenshot(twin, xvfb=True)
+def screenshot_window(twin: Twin) -> list[Finding]:
+    """The window draws itself on a real X server or the Mac's screen."""
+    return _screenshot(twin, window=True)
 
 
 def first_paint(twin: Twin) -> list[Finding]:
     """What is loaded when the window first paints, and after how long."""
-    seen = twin.probe("startup", "--data-dir", twin.scratch / "data", xvfb=True)
+    seen = twin.probe("startup", "--data-dir", twin.scratch / "data", window=True)
     if "seconds" not in seen:
         return [Finding("startup", "window", f"never painted (status {seen.get('status')})")]
     loaded = {name.partition(".")[0] for name in seen["modules"]}
@@ -54,12 +54,12 @@ def first_paint(twin: Twin) -> list[Finding]:
     ]
 
 
-def _screenshot(twin: Twin, *, xvfb: bool) -> list[Finding]:
+def _screenshot(twin: Twin, *, window: bool) -> list[Finding]:
     from PIL import Image
 
-    picture = twin.scratch / f"window-{'xvfb' if xvfb else 'offscreen'}.png"
+    picture = twin.scratch / f"window-{'screen' if window else 'offscreen'}.png"
     ran = twin.run(
-        "--screenshot", picture, "--data-dir", twin.scratch / "data", xvfb=xvfb, timeout=120
+        "--screenshot", picture, "--data-dir", twin.scratch / "data", window=window, timeout=120
     )
     if ran.status or not picture.is_file():
         return [Finding("twin", picture.name, f"status {ran.status}: {ran.errors[-600:]}")]
@@ -73,6 +73,6 @@ def _screenshot(twin: Twin, *, xvfb: bool) -> list[Finding]:
 CHECKS: tuple[tuple[str, Callable[[Twin], list[Finding]]], ...] = (
     ("facet doctor", doctor),
     ("window without a screen", screenshot_offscreen),
-    ("window on an X server", screenshot_xvfb),
+    ("window on a screen", screenshot_window),
     ("imports before the first paint", first_paint),
 )
