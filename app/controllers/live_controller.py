@@ -201,6 +201,10 @@ class LiveController(QObject):
         if text.strip():
             self._post("ask", text.strip())
 
+    def talk_edited(self, turn: int, said: str) -> None:
+        """The user corrected what was written down of a turn."""
+        self.talk.edit(turn, said)
+
     def look_again(self) -> None:
         """The app came to the front or a device was plugged in: try what did not work."""
         for capture in (Capture.MICROPHONE, Capture.CAMERA):

@@ -1,0 +1,350 @@
+"""The live page: camera, state, captions and the few buttons; see the Live section of the design.
+
+Shows what the controller reports and tells it what was pressed; decides nothing itself. Keys: hold
+Space to talk, Esc stops the answer, M mutes, C switches the camera.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtGui import QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from app.controllers.live_controller import LiveController
+from app.live import reports
+from app.live.access import Access, Capture, access_card
+from app.live.buffers import Frame
+from app.live.reports import Report
+from app.ui.live.level_meter import ClipRing, LevelMeter
+from app.ui.live.preview import AccessPanel, CameraPreview
+from app.ui.live.state_badge import OFF, StateBadge, look_of
+from app.ui.live.talk_view import TalkView
+from app.ui.theme import Theme
+from app.ui.widgets.announce import announce
+from app.ui.widgets.buttons import IconButton, TextButton
+from app.ui.widgets.labels import Card, Label
+from app.ui.widgets.meter import ContextMeter
+
+_REFRESH_MS = 33
+_SIDE_BY_SIDE = 820
+START_WORDS = (
+    "Talk with the model, and show it things through the camera. Sound and pictures stay on this "
+    "Mac and are not stored unless you ask for it."
+)
+
+
+class LivePage(QWidget):
+    """See the module docstring."""
+
+    def __init__(
+        self, theme: Theme, controller: LiveController, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._theme, self._controller = theme, controller
+        self._state: reports.StateChanged | None = None
+        self._began = 0.0
+        self._muted = False
+        self.setProperty("kind", "page")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._build()
+        self._refresh = QTimer(self, interval=_REFRESH_MS)
+        self._refresh.timeout.connect(self.preview.refresh)
+        controller.report.connect(self._on_report)
+        controller.access_changed.connect(self._on_access)
+        controller.running_changed.connect(self._on_running)
+        controller.failed.connect(self._on_failed)
+        controller.context_changed.connect(self._on_context)
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        app.applicationStateChanged.connect(self._on_app_state)
+        self._on_running(False)
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        theme = self._theme
+        row = QHBoxLayout(self)
+        row.setContentsMargins(*[theme.px(16)] * 4)
+        row.setSpacing(theme.px(16))
+        column = QVBoxLayout()
+        column.setSpacing(theme.px(12))
+        self.preview = CameraPreview(theme, self._newest_frame)
+        self.preview.panel.acted.connect(lambda what: self._act(Capture.CAMERA, what))
+        column.addWidget(self.preview, 3)
+        column.addWidget(self._build_words(), 2)
+        column.addLayout(self._build_buttons())
+        row.addLayout(column, 3)
+        self.talk_view = TalkView(theme)
+        self.talk_view.edited.connect(self._controller.talk_edited)
+        row.addWidget(self.talk_view, 2)
+
+    def _build_words(self) -> Card:
+        theme = self._theme
+        card = Card()
+        column = QVBoxLayout(card)
+        column.setContentsMargins(*[theme.px(12)] * 4)
+        column.setSpacing(theme.px(6))
+        column.addLayout(self._build_state_row())
+        self.microphone_panel = AccessPanel(theme, card)
+        self.microphone_panel.acted.connect(lambda what: self._act(Capture.MICROPHONE, what))
+        column.addWidget(self.microphone_panel)
+        self.said = Label(role="secondary", wrap=True)
+        self.caption = Label(role="section", wrap=True)
+        self.caption.setTextFormat(Qt.TextFormat.RichText)  # always given escaped text
+        self.notice = Label(role="warn", wrap=True)
+        self.timing = Label(role="caption", wrap=True)
+        for label in (self.said, self.caption, self.notice, self.timing):
+            column.addWidget(label)
+            label.hide()
+        self.intro = Label(START_WORDS, "secondary", wrap=True)
+        self.start_button = TextButton(theme, "Start talking", "primary", icon_name="mic")
+        self.start_button.clicked.connect(lambda: self._controller.start())
+        column.addWidget(self.intro)
+        column.addWidget(self.start_button, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addStretch()
+        column.addLayout(self._build_ask_row())
+        return card
+
+    def _build_state_row(self) -> QHBoxLayout:
+        theme = self._theme
+        row = QHBoxLayout()
+        self.badge = StateBadge(theme)
+        self.meter = LevelMeter(theme)
+        self.ring = ClipRing(theme)
+        self.context = ContextMeter(theme)
+        self.info = IconButton(theme, "info", "Show the stages of each answer")
+        self.info.setCheckable(True)
+        self.info.toggled.connect(self._show_timing)
+        row.addWidget(self.badge)
+        row.addWidget(self.meter, 1)
+        for widget in (self.ring, self.context, self.info):
+            row.addWidget(widget)
+        return row
+
+    def _build_ask_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        self.ask_line = QLineEdit()
+        self.ask_line.setPlaceholderText("Or type a question …")
+        self.ask_line.setAccessibleName("Type a question")
+        self.ask_line.returnPressed.connect(self._ask)
+        row.addWidget(self.ask_line, 1)
+        return row
+
+    def _build_buttons(self) -> QHBoxLayout:
+        theme = self._theme
+        row = QHBoxLayout()
+        row.setSpacing(theme.px(8))
+        self.mute_button = TextButton(theme, "Mute", icon_name="mic")
+        self.camera_button = TextButton(theme, "Camera", icon_name="camera")
+        self.talk_button = TextButton(theme, "Hold to talk", icon_name="hand")
+        self.stop_button = TextButton(theme, "Stop", icon_name="square")
+        self.end_button = TextButton(theme, "End", "danger", icon_name="phone-off", token="danger")
+        self.mute_button.setToolTip("Mute (M)")
+        self.camera_button.setToolTip("Camera (C)")
+        self.talk_button.setToolTip("Hold to talk (hold Space)")
+        self.stop_button.setToolTip("Stop the answer (Esc)")
+        self.mute_button.clicked.connect(lambda: self._mute(not self._muted))
+        self.camera_button.clicked.connect(self._toggle_camera)
+        self.talk_button.pressed.connect(self._controller.press_talk)
+        self.talk_button.released.connect(self._controller.release_talk)
+        self.stop_button.clicked.connect(self._controller.interrupt)
+        self.end_button.clicked.connect(self._controller.stop)
+        self._buttons = (
+            self.mute_button,
+            self.camera_button,
+            self.talk_button,
+            self.stop_button,
+            self.end_button,
+        )
+        for button in self._buttons:
+            row.addWidget(button)
+        row.addStretch()
+        return row
+
+    # -- what the user does -------------------------------------------------------------------
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Space, Esc, M and C."""
+        if event.isAutoRepeat():
+            return
+        match event.key():
+            case Qt.Key.Key_Space:
+                self._controller.press_talk()
+            case Qt.Key.Key_Escape:
+                self._controller.interrupt()
+            case Qt.Key.Key_M:
+                self._mute(not self._muted)
+            case Qt.Key.Key_C:
+                self._toggle_camera()
+            case _:
+                super().keyPressEvent(event)
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        """Space comes up."""
+        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
+            self._controller.release_talk()
+        else:
+            super().keyReleaseEvent(event)
+
+    def focusOutEvent(self, event: QEvent) -> None:
+        """Nobody can let go of Space in another window."""
+        self._controller.release_talk()
+        super().focusOutEvent(event)  # type: ignore[arg-type]
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The transcript stands beside the card where there is room."""
+        self.talk_view.setVisible(self.width() >= self._theme.px(_SIDE_BY_SIDE))
+        super().resizeEvent(event)
+
+    def _mute(self, muted: bool) -> None:
+        self._muted = muted
+        self.mute_button.set_text("Unmute" if muted else "Mute")
+        self.mute_button.set_icon("mic-off" if muted else "mic")
+        self._controller.mute(muted)
+
+    def _toggle_camera(self) -> None:
+        if self._controller.session:
+            self._controller.use_camera(not self._controller.camera_on)
+
+    def _ask(self) -> None:
+        self._controller.ask(self.ask_line.text())
+        self.ask_line.clear()
+
+    def _act(self, capture: Capture, action: str) -> None:
+        match action:
+            case "ask":
+                self._controller.ask_permission(capture)
+            case "settings":
+                self._controller.open_settings(capture)
+            case "retry":
+                self._controller.look_again()
+
+    def _on_app_state(self, state: Qt.ApplicationState) -> None:
+        if state == Qt.ApplicationState.ApplicationActive:
+            self._controller.look_again()
+
+    # -- what is reported ---------------------------------------------------------------------
+
+    def _newest_frame(self) -> Frame | None:
+        session = self._controller.session
+        return session.pipeline.frames.peek() if session else None
+
+    def _on_running(self, running: bool) -> None:
+        for widget in (*self._buttons, self.ask_line):
+            widget.setEnabled(running)
+        self.intro.setVisible(not running)
+        self.start_button.setVisible(not running)
+        self.meter.clear()
+        self.ring.set_seconds(0)
+        if running:
+            self._began = 0.0
+            self.talk_view.clear_talk()
+            self.preview.clear_seen()
+            self._refresh.start()
+        else:
+            self._refresh.stop()
+            self._state = None
+            self.badge.set_look(OFF)
+            self.preview.set_on(False)
+            self.preview.panel.show_card(None)
+            self.microphone_panel.show_card(None)
+            self._say(self.caption, "")
+            self._mute(False)
+
+    def _on_failed(self, message: str) -> None:
+        self._say(self.notice, message)
+
+    def _on_context(self, tokens: int, context: int) -> None:
+        self.context.set_use(tokens, context, show_details=False)
+
+    def _on_access(self, capture: Capture, access: Access) -> None:
+        running = self._controller.session is not None
+        card = access_card(capture, access) if running else None
+        if capture is Capture.CAMERA:
+            self.preview.panel.show_card(card)
+            on = self._controller.camera_on
+            self.preview.set_on(on)
+            self.camera_button.set_text("Camera off" if on else "Camera")
+            self.camera_button.set_icon("camera-off" if on else "camera")
+        else:
+            self.microphone_panel.show_card(card)
+        self._show_state()
+
+    def _on_report(self, report: Report) -> None:
+        match report:
+            case reports.StateChanged():
+                self._state = report
+                self._show_state()
+            case reports.Level():
+                self.meter.add(report.level_db, report.threshold_db, speech=report.speech)
+                self.ring.set_seconds(report.clip_s)
+            case reports.CaptionMoved():
+                self._show_caption(report)
+            case reports.FrameSent():
+                self._began = self._began or report.t
+                self.preview.add_seen(report.thumbnail)
+                self.talk_view.add_frame(report, report.t - self._began)
+            case reports.LiveNotice():
+                self._say(self.notice, report.text)
+                announce(self, report.text)
+            case reports.Timing():
+                self._show_stages(report)
+            case _:
+                self._show_talk(report)
+
+    def _show_talk(self, report: Report) -> None:
+        talk = self._controller.talk
+        self.talk_view.show_talk(talk)
+        match report:
+            case reports.TurnOpened():
+                self._say(self.said, report.typed)
+                self._say(self.caption, "")
+                self._say(self.notice, "")
+            case reports.TurnClosed():
+                self.talk_view.add_sent(f"{report.seconds:.1f} s of sound, {report.clips} clips")
+            case reports.Transcript():
+                self._say(self.said, f"“{report.text}”" if report.text else "")
+            case reports.ReplyText() if not self.caption.text():
+                self._say(self.caption, _escaped(report.text))
+
+    def _show_state(self) -> None:
+        look = look_of(self._state, microphone=self._controller.microphone_on)
+        if look != self.badge.look:
+            self.badge.set_look(look)
+            announce(self, look.word)
+
+    def _show_caption(self, report: reports.CaptionMoved) -> None:
+        """The piece being spoken; words not yet out are faint."""
+        out = report.text[: report.characters]
+        rest = report.text[report.characters :]
+        cut = rest.find(" ")
+        out, rest = (report.text, "") if cut < 0 else (out + rest[:cut], rest[cut:])
+        faint = self._theme.color("faint").name()
+        words = f"{_escaped(out)}<span style='color:{faint}'>{_escaped(rest)}</span>"
+        self._say(self.caption, words)
+
+    def _show_stages(self, timing: reports.Timing) -> None:
+        stages = (
+            f"end of speech → your turn {_ms(timing.endpoint_s)} · encode {_ms(timing.encode_s)} · "
+            f"prefill {_ms(timing.prefill_s)} · first token {_ms(timing.first_token_s)} · "
+            f"first sound {_ms(timing.first_sound_s)}"
+        )
+        self.timing.setText(stages)
+        self._show_timing(self.info.isChecked())
+        self.talk_view.add_sent(stages)
+
+    def _show_timing(self, on: bool) -> None:
+        self.timing.setVisible(on and bool(self.timing.text()))
+
+    @staticmethod
+    def _say(label: Label, text: str) -> None:
+        label.setText(text)
+        label.setVisible(bool(text))
+
+
+def _ms(seconds: float) -> str:
+    return "–" if seconds < 0 else f"{seconds * 1000:.0f} ms"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
