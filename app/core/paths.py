@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 APP_NAME = "Facet"
+CRASH_LOG = "engine-crash.log"
+LAST_CRASH_LOG = "engine-crash-last.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,13 @@ class AppPaths:
 
     @property
     def crash_log(self) -> Path:
-        """Where the engine's last fatal error is written."""
-        return self.logs / "engine-crash.log"
+        """Where the running engine would write its last words."""
+        return self.logs / CRASH_LOG
+
+    @property
+    def last_crash_log(self) -> Path:
+        """The last words of an engine before it."""
+        return self.logs / LAST_CRASH_LOG
 
     def create(self) -> None:
         """Make the folders that must exist before anything is opened."""

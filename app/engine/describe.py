@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import zipfile
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from app.core.commands import Describe
 from app.core.conversation import MediaKind
 from app.core.events import Described
 from mlx_gemma4.errors import Gemma4Error
+
+if TYPE_CHECKING:
+    import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +189,7 @@ def _video(query: Describe, path: Path, media_type: str) -> Described:
 
 
 def _pdf(query: Describe, path: Path) -> Described:
+    import numpy as np
     import pypdfium2
 
     try:

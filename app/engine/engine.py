@@ -17,8 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from app.core import commands
 from app.core.commands import EngineOptions, Job, PromptText, Query
 from app.core.errors import AppError, ErrorKind
@@ -29,6 +27,7 @@ from app.core.events import (
     Event,
     FinishReason,
     JobFinished,
+    ModelInfo,
     ModelLoadProgress,
     ModelReady,
     ModelUnloaded,
@@ -36,9 +35,8 @@ from app.core.events import (
     TokensCounted,
 )
 from app.core.paths import demo_model_dir
-from app.engine import questions
 from app.engine.jobs import JobContext
-from mlx_gemma4 import errors, hub
+from mlx_gemma4 import errors
 
 if TYPE_CHECKING:
     from app.engine.chat import LoadedModel
@@ -71,6 +69,7 @@ class GemmaEngine:
     def open(self) -> EngineStarted:
         """Import MLX on this thread and set its limits."""
         import mlx.core as mx
+        import psutil
 
         from app.engine.memory import set_limits
 
@@ -101,8 +100,10 @@ class GemmaEngine:
 
     def pong(self, number: int) -> Pong:
         """Memory figures; reading MLX's counters is safe from any thread."""
-        rss = psutil.Process().memory_info().rss
         import mlx.core as mx
+        import psutil
+
+        rss = psutil.Process().memory_info().rss
 
         return Pong(
             number, mx.get_active_memory(), mx.get_cache_memory(), mx.get_peak_memory(), rss
@@ -112,6 +113,8 @@ class GemmaEngine:
 
     def answer(self, query: Query) -> Answer:
         """Questions that need the tokenizer are answered exactly while a model is loaded."""
+        from app.engine import questions
+
         loaded = self._loaded
         if isinstance(query, commands.CountTokens) and loaded is not None:
             return _count(query, loaded)
@@ -212,13 +215,20 @@ def _device() -> str:
     return "CUDA" if mx.default_device() == mx.Device(mx.gpu) else "CPU"
 
 
-def _info(path: str) -> questions.ModelInfo:
+def _info(path: str) -> ModelInfo:
+    from app.engine.questions import model_info
+    from mlx_gemma4 import hub
+
     source = "demo" if Path(path).resolve() == demo_model_dir().resolve() else "folder"
-    return questions.model_info(hub.describe(path, source=source))
+    return model_info(hub.describe(path, source=source))
 
 
 def _refuse_too_large(path: str) -> None:
     """A checkpoint larger than all memory would only take the machine down."""
+    import psutil
+
+    from mlx_gemma4 import hub
+
     size, total = hub.folder_size(Path(path)), psutil.virtual_memory().total
     if size > total:
         raise AppError(
@@ -230,6 +240,8 @@ def _refuse_too_large(path: str) -> None:
 
 def _count(query: commands.CountTokens, loaded: LoadedModel) -> TokensCounted:
     """Words exactly, media by their budget (an upper bound)."""
+    from app.engine import questions
+
     guess = questions.estimate(query, loaded.context_tokens)
     counts, exact = [], True
     for message, rough in zip(query.messages, guess.per_message, strict=True):

@@ -25,6 +25,7 @@ from typing import IO, Any
 from app.core import commands
 from app.core.conversation import MediaKind
 from app.core.events import Described, LocalModels, Planned, TokensCounted
+from app.core.paths import CRASH_LOG, LAST_CRASH_LOG
 from app.engine.jobs import Engine, JobRunner
 
 log = logging.getLogger(__name__)
@@ -182,11 +183,19 @@ def _prepare_process(options: commands.EngineOptions) -> IO[str] | None:
     handler = RotatingFileHandler(folder / "engine.log", maxBytes=1 << 20, backupCount=2)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=options.log_level.upper(), handlers=[handler], force=True)
-    crash_log = (folder / "engine-crash.log").open("w", encoding="utf-8")
+    crash_log = _fresh_crash_log(folder)
     faulthandler.enable(crash_log)
     # Metal and malloc write their last words to standard error before they abort.
     os.dup2(crash_log.fileno(), sys.__stderr__.fileno() if sys.__stderr__ else 2)
     return crash_log
+
+
+def _fresh_crash_log(folder: Path) -> IO[str]:
+    """An empty crash log; what an engine before this one left is kept beside it."""
+    path = folder / CRASH_LOG
+    if path.is_file() and path.stat().st_size:
+        path.replace(folder / LAST_CRASH_LOG)
+    return path.open("a", encoding="utf-8")
 
 
 def _watch_parent(parent: int) -> None:

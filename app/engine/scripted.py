@@ -43,7 +43,6 @@ from app.core.events import (
     TokensCounted,
     ToolCalled,
 )
-from app.engine import questions
 from app.engine.jobs import JobContext
 from app.engine.script import Failing, Rule, Script, load_script
 
@@ -83,7 +82,9 @@ class ScriptedEngine:
             return TokensCounted(
                 query.query_id, sum(counts), self._script.context_tokens, True, counts
             )
-        return questions.answer(query)
+        from app.engine.questions import answer
+
+        return answer(query)
 
     def run(self, job: Job, context: JobContext) -> Iterator[Event]:
         """The events of one job."""

@@ -5,7 +5,6 @@ Plain data collected without Qt widgets; the page and `facet doctor` show the sa
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import json
 import platform
@@ -83,6 +82,8 @@ def make_report(
 
 
 def _versions() -> Iterable[Finding]:
+    import importlib.metadata
+
     yield Finding("Python", sys.version.split()[0])
     for name in _PACKAGES:
         try:
@@ -126,11 +127,15 @@ def _engine(
 
 def last_crash(paths: AppPaths) -> str:
     """The first line of the engine's crash log, or that there is none."""
-    try:
-        lines = paths.crash_log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return "none"
-    return next((line for line in lines if line.strip()), "none")
+    for path in (paths.crash_log, paths.last_crash_log):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        if text.strip():
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
+            return f"{when}: {text.strip().splitlines()[0]}"
+    return "none"
 
 
 def gib(size: int) -> str:

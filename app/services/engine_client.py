@@ -44,6 +44,7 @@ from app.core.events import (
     TextDelta,
     TokensCounted,
 )
+from app.core.paths import CRASH_LOG
 from app.services.engine_host import EngineHost, make_host
 
 log = logging.getLogger(__name__)
@@ -368,7 +369,7 @@ def _ran_out_of_memory(log_folder: str) -> bool:
     if not log_folder:
         return False
     try:
-        with (Path(log_folder) / "engine-crash.log").open("rb") as log_file:
+        with (Path(log_folder) / CRASH_LOG).open("rb") as log_file:
             tail = log_file.read(_CRASH_TAIL_BYTES).decode("utf-8", "replace")
     except OSError:
         return False

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
@@ -25,6 +23,8 @@ class MachineFacts:
 
 def machine_facts(folder: Path | None = None) -> MachineFacts:
     """This machine now; `folder` names the disk that counts (the home folder by default)."""
+    import psutil
+
     memory = psutil.virtual_memory()
     return MachineFacts(
         chip=chip_name(),

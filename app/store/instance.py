@@ -107,12 +107,10 @@ def _serve(door: socket.socket, on_files: Callable[[list[str]], None]) -> None:
         with caller:
             caller.settimeout(_TIMEOUT_SECONDS)
             try:
-                files = _received(caller)
+                on_files(_received(caller))
                 caller.sendall(b"ok")
             except (OSError, ValueError) as problem:
                 log.warning("another start could not hand its files over: %s", problem)
-                continue
-        on_files(files)
 
 
 def _received(caller: socket.socket) -> list[str]:
