@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlx_gemma4.session.stores import FeatureStore
 
 _GRID = 16
-"""Frames are compared as 16 × 16 mean brightnesses, so that sensor noise averages out."""
+"""Frames are compared as 16 × 16 mean colours, so that sensor noise averages out."""
 SAME_FRAME = 6.0
 """Largest change of any of those cells, of 255, at which two frames count as the same view."""
 MAX_WAITING = 16
@@ -180,7 +180,7 @@ class LiveInput:
                 f"A camera frame must be uint8 [height, width, 3], not {rgb.dtype} "
                 f"{list(rgb.shape)}; convert it first."
             )
-        view = _brightness(rgb)
+        view = _coarse(rgb)
         if self._state.view is not None and np.abs(view - self._state.view).max() <= SAME_FRAME:
             return FrameNote(t, "", "same", 0)
         image = self._processor.frame(rgb)
@@ -256,12 +256,12 @@ def _evaluated(rows: mx.array) -> mx.array:
     return rows
 
 
-def _brightness(rgb: np.ndarray) -> np.ndarray:
-    """Mean of all channels in each cell of a 16 × 16 grid: float32 [16, 16] in 0..255."""
+def _coarse(rgb: np.ndarray) -> np.ndarray:
+    """Mean colour of each cell of a 16 × 16 grid: float32 [16, 16, 3] in 0..255."""
     rows = np.linspace(0, rgb.shape[0], _GRID, endpoint=False).astype(int)
     columns = np.linspace(0, rgb.shape[1], _GRID, endpoint=False).astype(int)
-    grey = rgb.mean(axis=2, dtype=np.float32)
-    sums = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    sums = np.add.reduceat(rgb, rows, axis=0, dtype=np.float32)
+    sums = np.add.reduceat(sums, columns, axis=1)
     heights = np.diff([*rows, rgb.shape[0]]).clip(1)
     widths = np.diff([*columns, rgb.shape[1]]).clip(1)
-    return sums / (heights[:, None] * widths[None, :])
+    return sums / (heights[:, None, None] * widths[None, :, None])

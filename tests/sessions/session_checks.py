@@ -49,7 +49,8 @@ def agrees(session: Session, model) -> bool:
     if not length:
         return True
     stretch = runner.tape.stretch(0, length)
-    soft = [(run.start, session._soft_tokens(run)[: run.length]) for run in stretch.media]
+    media = [run._replace(length=min(run.length, length - run.start)) for run in stretch.media]
+    soft = [(run.start, session._soft_tokens(run)[: run.length]) for run in media]
     plain = model.make_cache()
     model.prefill(model.embed(stretch.ids, soft), plain, blocks=block_ids(stretch.token_types))
     for ours, theirs in zip(runner.cache, plain, strict=True):
