@@ -52,6 +52,11 @@ COMPLAINTS = {
     "or move away from it.",
     "sound": "The microphone works again.",
 }
+HALF_DUPLEX = (
+    "Half duplex: the loudspeaker is too loud in the microphone, so I do not listen while I "
+    "speak. Press Esc to interrupt me."
+)
+HEADPHONES = "With headphones I understand you better while I speak."
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,14 +461,10 @@ class LivePipeline:
             )
         )
         if self.duplex is Duplex.HALF:
-            self._notice(
-                "half_duplex",
-                "Half duplex: the loudspeaker is too loud in the microphone, so I do not listen "
-                "while I speak. Press Esc to interrupt me.",
-            )
+            self._notice("half_duplex", HALF_DUPLEX)
         if report.audible and not self._suggested_headphones:
             self._suggested_headphones = True
-            self._notice("headphones", "With headphones I understand you better while I speak.")
+            self._notice("headphones", HEADPHONES)
 
     # -- the engine ---------------------------------------------------------------------------
 

@@ -211,6 +211,8 @@ class FileMicrophone:
     def __init__(self, clock: Clock, path: Path, ended: Callable[[], None] = lambda: None) -> None:
         self._clock, self._ended = clock, ended
         self._pcm = _read_sound(path)
+        # A device that sends exact zeros is broken; a quiet one has at least this noise.
+        self._hiss = np.random.default_rng(0).normal(0, 1e-4, RATE).astype(np.float32)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -238,7 +240,7 @@ class FileMicrophone:
         while not self._stop.wait(max(0.0, start + (at + step) / RATE - self._clock.now())):
             block = self._pcm[at : at + step]
             if len(block) < step:
-                block = np.pad(block, (0, step - len(block)))
+                block = np.pad(block, (0, step - len(block))) + self._hiss[:step]
             sink(block, start + at / RATE)
             at += step
             if at >= len(self._pcm) and not told:

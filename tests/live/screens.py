@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.live import reports
 from app.live.access import Access, Capture
-from app.live.pipeline import COMPLAINTS
+from app.live.pipeline import COMPLAINTS, HALF_DUPLEX, HEADPHONES
 from app.live.reports import Duplex
 from app.live.signals import AgentState, UserState
 from app.ui.live.live_page import LivePage
@@ -96,14 +96,12 @@ def speaking(page):
 def half_duplex(page):
     speaking(page)
     show(page, state(agent=AgentState.SPEAKING, duplex=Duplex.HALF))
-    text = "Half duplex: the loudspeaker is too loud in the microphone, so I do not listen while I speak. Press Esc to interrupt me."
-    show(page, reports.LiveNotice(4.0, "half_duplex", text))
+    show(page, reports.LiveNotice(4.0, "half_duplex", HALF_DUPLEX))
 
 
 def headphones(page):
     show(page, *levels(speech=False), state())
-    text = "With headphones I understand you better while I speak."
-    show(page, reports.LiveNotice(4.0, "headphones", text))
+    show(page, reports.LiveNotice(4.0, "headphones", HEADPHONES))
 
 
 def interrupted(page):
@@ -181,6 +179,9 @@ def make_page(theme, words):
     permissions.states = {Capture.MICROPHONE: microphone_state, Capture.CAMERA: camera_state}
     page = LivePage(theme, controller)
     controller.start()
+    QApplication.processEvents()
+    controller.session._runner.stop()  # from here on only the script speaks
+    show(page, state())
     return page, (eye if lose else None)
 
 

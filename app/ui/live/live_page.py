@@ -17,7 +17,7 @@ from app.live.buffers import Frame
 from app.live.reports import Report
 from app.ui.live.level_meter import ClipRing, LevelMeter
 from app.ui.live.preview import AccessPanel, CameraPreview
-from app.ui.live.state_badge import OFF, StateBadge, look_of
+from app.ui.live.state_badge import OFF, STARTING, StateBadge, look_of
 from app.ui.live.talk_view import TalkView
 from app.ui.theme import Theme
 from app.ui.widgets.announce import announce
@@ -70,8 +70,8 @@ class LivePage(QWidget):
         column.setSpacing(theme.px(12))
         self.preview = CameraPreview(theme, self._newest_frame)
         self.preview.panel.acted.connect(lambda what: self._act(Capture.CAMERA, what))
-        column.addWidget(self.preview, 3)
-        column.addWidget(self._build_words(), 2)
+        column.addWidget(self.preview, 1)
+        column.addWidget(self._build_words())
         column.addLayout(self._build_buttons())
         row.addLayout(column, 3)
         self.talk_view = TalkView(theme)
@@ -81,6 +81,7 @@ class LivePage(QWidget):
     def _build_words(self) -> Card:
         theme = self._theme
         card = Card()
+        card.setMinimumHeight(theme.px(190))
         column = QVBoxLayout(card)
         column.setContentsMargins(*[theme.px(12)] * 4)
         column.setSpacing(theme.px(6))
@@ -241,6 +242,8 @@ class LivePage(QWidget):
             self.talk_view.clear_talk()
             self.preview.clear_seen()
             self._refresh.start()
+            self.badge.set_look(STARTING)
+            self.setFocus()
         else:
             self._refresh.stop()
             self._state = None
@@ -308,6 +311,8 @@ class LivePage(QWidget):
                 self._say(self.caption, _escaped(report.text))
 
     def _show_state(self) -> None:
+        if self._state is None:
+            return
         look = look_of(self._state, microphone=self._controller.microphone_on)
         if look != self.badge.look:
             self.badge.set_look(look)

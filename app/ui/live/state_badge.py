@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QFontMetrics, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from app.live.reports import Duplex, StateChanged
@@ -23,13 +23,12 @@ class StateLook:
 
 
 OFF = StateLook("Live is off", "hollow", "faint")
+STARTING = StateLook("Starting …", "dots", "secondary")
 NO_MICROPHONE = StateLook("Not listening", "slash", "secondary")
 
 
-def look_of(state: StateChanged | None, *, microphone: bool = True) -> StateLook:
+def look_of(state: StateChanged, *, microphone: bool = True) -> StateLook:
     """How a state is shown; speaking and thinking come before listening."""
-    if state is None:
-        return OFF
     if state.agent is AgentState.SPEAKING:
         half = state.duplex is Duplex.HALF
         return StateLook("Speaking, microphone off" if half else "Speaking", "bars", "ok")
@@ -78,8 +77,6 @@ class StateBadge(QWidget):
         return self.sizeHint()
 
     def _metrics_width(self) -> int:
-        from PySide6.QtGui import QFontMetrics
-
         return QFontMetrics(self._theme.font("section")).horizontalAdvance(self._look.word)
 
     def paintEvent(self, _event: QPaintEvent) -> None:

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QScrollArea,
-    QTabWidget,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -18,6 +18,7 @@ from app.controllers.live_talk import Talk, TalkTurn
 from app.live.reports import FrameSent
 from app.ui.live.preview import to_image
 from app.ui.theme import Theme
+from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Label
 
 _FRAME_TOKENS = 70
@@ -34,7 +35,7 @@ class TurnView(QWidget):
         self._number = turn.number
         self._said = QLineEdit()
         self._said.setAccessibleName("What you said")
-        self._said.setFrame(False)
+        self._said.setProperty("kind", "search")
         self._said.editingFinished.connect(
             lambda: self.edited.emit(self._number, self._said.text())
         )
@@ -64,8 +65,8 @@ class TurnView(QWidget):
         self._note.setVisible(bool(note))
 
 
-class TalkView(QTabWidget):
-    """Two tabs: what was said, what was sent."""
+class TalkView(QWidget):
+    """Two pages: what was said, what was sent."""
 
     edited = Signal(int, str)
 
@@ -73,11 +74,18 @@ class TalkView(QTabWidget):
         super().__init__(parent)
         self._theme = theme
         self._views: dict[int, TurnView] = {}
+        self._pages = QStackedWidget()
         self._said, said = self._build_list("What was said")
         self._sent, sent = self._build_list("What was sent")
-        self.addTab(said, "Said")
-        self.addTab(sent, "Sent")
-        self.setDocumentMode(True)
+        choice = QHBoxLayout()
+        for index, (name, page) in enumerate((("What was said", said), ("What was sent", sent))):
+            choice.addWidget(self._build_choice(name, index))
+            self._pages.addWidget(page)
+        choice.addStretch()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(choice)
+        column.addWidget(self._pages, 1)
         self.setAccessibleName("Transcript")
 
     def clear_talk(self) -> None:
@@ -128,6 +136,14 @@ class TalkView(QTabWidget):
             item = self._sent.takeAt(0)
             if item is not None and (widget := item.widget()):
                 widget.deleteLater()
+
+    def _build_choice(self, name: str, index: int) -> TextButton:
+        button = TextButton(self._theme, name, "row")
+        button.setCheckable(True)
+        button.setAutoExclusive(True)
+        button.setChecked(index == 0)
+        button.clicked.connect(lambda: self._pages.setCurrentIndex(index))
+        return button
 
     def _build_list(self, name: str) -> tuple[QVBoxLayout, QScrollArea]:
         inside = QWidget()
