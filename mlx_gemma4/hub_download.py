@@ -32,7 +32,7 @@ Reason = Literal[
     "offline", "unauthorised", "gated", "not_found", "disk_full", "network", "corrupt", "foreign",
     "busy", "cancelled",
 ]  # fmt: skip
-CHUNK_BYTES = 1 << 20
+READ_BYTES = 8 << 20
 SPARE_BYTES = 1 << 30
 """Left free on the disk; a full system disk makes the whole Mac misbehave."""
 DISK_CHECK_BYTES = 64 << 20
@@ -138,7 +138,7 @@ def download(
 
     Args:
         repo: ``owner/name``.
-        on_progress: called at least once a megabyte.
+        on_progress: called for every piece that arrives.
         cancelled: asked between pieces; the parts already there are kept.
         endpoint: address of the hub, its public one by default.
         token: access token; the one huggingface_hub knows by default.
@@ -352,7 +352,7 @@ def _accept(repo: str, response: Any, file: _File, target: IO[bytes], have: int)
     if status >= 400:
         raise _status_problem(repo, status, response.headers)
     kind = response.headers.get("content-type", "")
-    if kind.startswith("text/html") and not file.name.endswith((".html", ".md")):
+    if kind.startswith("text/html"):
         raise _portal(repo)
     if status == 206:
         started = re.match(r"bytes (\d+)-", response.headers.get("content-range", ""))
@@ -368,7 +368,7 @@ def _append(
 ) -> None:
     window, mark = time.monotonic(), have
     checked = have
-    for chunk in response.iter_bytes(CHUNK_BYTES):
+    for chunk in response.iter_bytes():  # as they arrive: a break loses nothing
         state.check_cancelled()
         if have + len(chunk) > file.size:
             target.truncate(0)
@@ -394,7 +394,7 @@ def _digest(path: Path, file: _File, check_cancelled: Callable[[], None]) -> str
     else:
         digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as source:
-        while chunk := source.read(8 * CHUNK_BYTES):
+        while chunk := source.read(READ_BYTES):
             check_cancelled()
             digest.update(chunk)
     return digest.hexdigest()
