@@ -18,10 +18,11 @@ import mlx.core as mx
 
 from mlx_gemma4.config import Gemma4Config
 from mlx_gemma4.errors import WeightsError
+from mlx_gemma4.key_table import without_absent_towers
 from mlx_gemma4.layers import Quantization
 from mlx_gemma4.quantization import PRESETS, Packed, choose, quantise, quantise_q4_0
 from mlx_gemma4.tensors import TensorSpec, checkpoint_tensors
-from mlx_gemma4.weights import Progress, checked, read_tensors, without_absent_towers
+from mlx_gemma4.weights import Progress, checked, read_tensors
 
 logger = logging.getLogger(__name__)
 

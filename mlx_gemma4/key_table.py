@@ -12,8 +12,10 @@ Applying the mapping to its own result changes nothing. This module imports no M
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 
-from mlx_gemma4.config import TextConfig
+from mlx_gemma4.config import Gemma4Config, TextConfig
 
 TOWERS = ("vision_tower", "vision_embedder", "embed_vision", "audio_tower", "embed_audio")
 _TEXT_HEADS = frozenset(
@@ -60,3 +62,23 @@ def is_droppable(name: str, text: TextConfig, tied: bool) -> bool:
         return True
     dead = _DEAD.match(name)
     return dead is not None and int(dead[1]) >= text.kv_shared_from
+
+
+def without_absent_towers(
+    config: Gemma4Config, names: Iterable[str]
+) -> tuple[Gemma4Config, list[str]]:
+    """Cut the config down to the parts whose tensors are there, and say which are gone.
+
+    Args:
+        config: what ``config.json`` promises.
+        names: canonical names of all tensors.
+    """
+    heads = {name.split(".", 1)[0] for name in names} & set(TOWERS)
+    notices = []
+    if config.vision is not None and not any("vision" in head for head in heads):
+        config = replace(config, vision=None)
+        notices.append("This checkpoint was converted without its vision part: no pictures.")
+    if config.audio is not None and not any("audio" in head for head in heads):
+        config = replace(config, audio=None)
+        notices.append("This checkpoint was converted without its audio part: no sound.")
+    return config, notices

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlx.core as mx
@@ -19,7 +19,12 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_gemma4.config import Gemma4Config
 from mlx_gemma4.errors import WeightsError
-from mlx_gemma4.key_table import TOWERS, canonical_name, is_droppable
+from mlx_gemma4.key_table import (
+    TOWERS,
+    canonical_name,
+    is_droppable,
+    without_absent_towers,
+)
 from mlx_gemma4.layers import (
     Embedding,
     ExpertLinear,
@@ -77,6 +82,8 @@ def load_model(
     config = Gemma4Config.from_path(folder)
     tensors = read_tensors(folder, config)
     config, notices = without_absent_towers(config, tensors)
+    for notice in notices:
+        logger.info(notice)
     matrices, plain = checked(tensors, config)
     tensors.clear()
     dtype = dtype or _default_dtype(plain)
@@ -133,23 +140,6 @@ def read_tensors(folder: Path, config: Gemma4Config) -> dict[str, mx.array]:
             if not is_droppable(name, config.text, config.tie_word_embeddings):
                 tensors[name] = array
     return tensors
-
-
-def without_absent_towers(
-    config: Gemma4Config, tensors: dict[str, mx.array]
-) -> tuple[Gemma4Config, list[str]]:
-    """Cut the config down to the parts the files hold, and say which are gone."""
-    heads = {name.split(".", 1)[0] for name in tensors} & set(TOWERS)
-    notices = []
-    if config.vision is not None and not any("vision" in head for head in heads):
-        config = replace(config, vision=None)
-        notices.append("This checkpoint was converted without its vision part: no pictures.")
-    if config.audio is not None and not any("audio" in head for head in heads):
-        config = replace(config, audio=None)
-        notices.append("This checkpoint was converted without its audio part: no sound.")
-    for notice in notices:
-        logger.info(notice)
-    return config, notices
 
 
 def checked(
