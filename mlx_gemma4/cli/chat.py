@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
+import time
+import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from mlx_gemma4.cli import common
 from mlx_gemma4.errors import Gemma4Error
-from mlx_gemma4.messages import MediaPart, Message, Part, Text, ToolCall, message
+from mlx_gemma4.messages import Image, MediaPart, Message, ToolCall, message
 
 if TYPE_CHECKING:
     from mlx_gemma4.generate import Finish, GenerateOptions
     from mlx_gemma4.model import Gemma4
-    from mlx_gemma4.prefill import Progress
-    from mlx_gemma4.processor import MediaOptions, Processor
+    from mlx_gemma4.processor import Processor
     from mlx_gemma4.reply import Delta
 
 EXAMPLES = """\
@@ -82,14 +86,21 @@ class _Chat:
         processor: Processor,
         options: GenerateOptions,
     ) -> None:
+        from mlx_gemma4.session import Session
+
         self.left = False
         self._args = args
-        self._model = model
-        self._processor = processor
         self._options = options
-        self._media: MediaOptions | None = common.media_options(args, processor)
+        self._session = Session(model, processor)
         self._messages: list[Message] = []
         self._attached: list[MediaPart] = []
+        self._commands = {
+            "/help": lambda: print(_COMMANDS, end="", file=sys.stderr),
+            "/reset": self._reset,
+            "/think": self._toggle_thinking,
+            "/exit": self._leave,
+            "/quit": self._leave,
+        }
         self._reset()
 
     def line(self, line: str) -> None:
@@ -97,23 +108,19 @@ class _Chat:
         line = line.strip()
         name, _, rest = line.partition(" ")
         if name in ("/image", "/audio", "/video"):
-            self._attached.append(common.media_part(name[1:], rest.strip()))
-        elif name.startswith("/") and name in self._commands:
-            self._commands[name]()
-        elif name.startswith("/") and " " not in line:
+            self._attach(name[1:], rest.strip())
+        elif line in self._commands:
+            self._commands[line]()
+        elif name.startswith("/") and not rest:
             print(f"There is no command {name}; /help lists them.", file=sys.stderr)
         elif line or self._attached:
             self._say(line)
 
-    @property
-    def _commands(self) -> dict:
-        return {
-            "/help": lambda: print(_COMMANDS, end="", file=sys.stderr),
-            "/reset": self._reset,
-            "/think": self._toggle_thinking,
-            "/exit": self._leave,
-            "/quit": self._leave,
-        }
+    def _attach(self, kind: str, path: str) -> None:
+        part = common.media_part(kind, path)
+        if isinstance(part, Image):
+            part = Image(part.source, self._args.image_tokens)
+        self._attached.append(part)
 
     def _reset(self) -> None:
         system = self._args.system
@@ -131,28 +138,71 @@ class _Chat:
         """Answer one message; of a reply stopped by Ctrl-C what came is kept."""
         said = message("user", *self._attached, *([text] if text else []))
         self._attached = []
-        heard: list[Part] = []
-        inputs = self._processor.inputs(
-            [*self._messages, said], think=self._args.think, options=self._media
-        )
-        for notice in inputs.notices:
-            print(notice, file=sys.stderr)
-        events = self._events(inputs, heard)
-        try:
+        heard: list[str] = []
+        reply_id = uuid.uuid4().hex
+        with _Interrupt() as interrupt:
+            events = self._events([*self._messages, said], reply_id, heard, interrupt)
             common.print_reply(events, stats=self._args.stats)
-        except KeyboardInterrupt:
-            print("\nstopped", file=sys.stderr)
-        finally:
-            events.close()
-        answer = "".join(part.text for part in heard if isinstance(part, Text))
-        self._messages += [said, message("model", answer)]
+        if interrupt.asked:
+            print("stopped", file=sys.stderr)
+        self._messages += [said, message("model", "".join(heard), id=reply_id)]
 
-    def _events(self, inputs, heard: list[Part]) -> Iterator[Progress | Delta | ToolCall | Finish]:  # noqa: ANN001
+    def _events(
+        self,
+        conversation: list[Message],
+        reply_id: str,
+        heard: list[str],
+        interrupt: _Interrupt,
+    ) -> Iterator[Delta | ToolCall | Finish]:
         """Events of a reply; what the answer says is also added to ``heard``."""
-        from mlx_gemma4.generate import stream
+        from mlx_gemma4.generate import Finish
         from mlx_gemma4.reply import Delta
+        from mlx_gemma4.session import Cancelled, ReplyOptions, Watch
 
-        for event in stream(self._model, self._processor, inputs, self._options):
+        start = time.perf_counter()
+        watch = Watch(cancelled=lambda: interrupt.asked)
+        try:
+            report = self._session.sync(conversation, think=self._args.think, watch=watch)
+        except Cancelled:
+            return
+        for notice in report.notices:
+            print(notice, file=sys.stderr)
+        waited = time.perf_counter() - start
+        for event in self._session.reply(ReplyOptions(self._options, reply_id)):
+            if interrupt.asked:
+                return
             if isinstance(event, Delta) and event.channel == "answer":
-                heard.append(Text(event.text))
+                heard.append(event.text)
+            if isinstance(event, Finish):
+                # The session counts from its reply on; a user waits from the end of the line on.
+                usage = replace(
+                    event.usage,
+                    cached_tokens=report.reused,
+                    prefill_s=event.usage.prefill_s + waited,
+                    first_token_s=event.usage.first_token_s + waited,
+                )
+                event = replace(event, usage=usage)
             yield event
+
+
+class _Interrupt:
+    """While a reply runs, Ctrl-C only sets a flag: the reply then ends between two tokens.
+
+    An exception out of nowhere could leave the session between two steps of its book-keeping.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        """Take over Ctrl-C."""
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give Ctrl-C back."""
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
