@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import mlx.core as mx
@@ -19,11 +19,11 @@ import numpy as np
 from mlx_gemma4.chat import ChatOptions, ChatState, ToolDeclaration
 from mlx_gemma4.errors import PromptError, SessionError
 from mlx_gemma4.generate import Clock, Decoder, Finish, GenerateOptions, Reason, notice_of
-from mlx_gemma4.inputs import ImagePatches, Media
 from mlx_gemma4.messages import Message, ToolCall
 from mlx_gemma4.model import Gemma4
 from mlx_gemma4.processor import Processor
-from mlx_gemma4.reply import Delta, ReplyParser
+from mlx_gemma4.reply import Delta
+from mlx_gemma4.session.answer import SpokenSoFar, heard_part
 from mlx_gemma4.session.live import (
     FrameNote,
     LiveInput,
@@ -33,9 +33,9 @@ from mlx_gemma4.session.live import (
     Soft,
     Tokens,
 )
+from mlx_gemma4.session.media import MediaMemory
 from mlx_gemma4.session.runner import Runner, Watch
 from mlx_gemma4.session.script import Entry, LiveTurn, Replies, ScriptWriter, SpokenReply
-from mlx_gemma4.session.stores import FeatureStore
 from mlx_gemma4.session.tape import MediaRun, Tape
 from mlx_gemma4.tools import ReplyEvent, Tool, ToolOutcome, run_with_tools
 
@@ -127,12 +127,10 @@ class Session:
         self.context = min(context or limit, limit)
         self._model = model
         self._processor = processor
-        self._features = FeatureStore(feature_bytes)
-        self._fed: dict[str, mx.array] = {}  # of live turns: no file to make them from again
-        self._sources: dict[str, Callable[[], Media]] = {}
+        self._media = MediaMemory(model, feature_bytes)
         self._runner = Runner(model, self._soft_tokens, snapshot_bytes)
-        self._writer = ScriptWriter(processor.tokenizer, processor.encode, self._keep_source)
-        self._live = LiveInput(model, processor, self._features)
+        self._writer = ScriptWriter(processor.tokenizer, processor.encode, self._media.keep_source)
+        self._live = LiveInput(model, processor, self._media.features)
         self._replies = Replies()
         self._turns: dict[str, LiveTurn] = {}
         self._script: tuple[Entry, ...] = ()
@@ -142,7 +140,6 @@ class Session:
         self._turn_start: int | None = None
         self._replying = False
         self._dropped: set[str] = set()
-        self._encoded = 0
 
     # What it holds
 
@@ -159,9 +156,7 @@ class Session:
     @property
     def nbytes(self) -> int:
         """Bytes held beside the model: KV cache, snapshots, soft tokens."""
-        fed = sum(rows.nbytes for rows in self._fed.values())
-        kept = self._runner.snapshots.nbytes + self._features.nbytes
-        return self._runner.cache.nbytes + kept + fed
+        return self._runner.cache.nbytes + self._runner.snapshots.nbytes + self._media.nbytes
 
     @property
     def clip_seconds(self) -> float:
@@ -226,16 +221,16 @@ class Session:
         return message
 
     def _rebuild(self, script: tuple[Entry, ...], watch: Watch | None) -> SyncReport:
-        encoded, runner = self._encoded, self._runner
+        encoded, runner = self._media.encoded, self._runner
         tape, state, script, dropped = self._fitting(script)
         reused = runner.replace(tape)
         self._script, self._state = script, state
-        self._forget_unused()
+        self._media.forget_all_but(self._held_keys())
         run = runner.pending
         runner.advance(watch=watch)
         runner.snapshot()
         notices = (self._dropped_notice(len(dropped)),) if dropped else ()
-        return SyncReport(reused, run, self._encoded - encoded, dropped, notices)
+        return SyncReport(reused, run, self._media.encoded - encoded, dropped, notices)
 
     def _dropped_notice(self, count: int) -> str:
         return (
@@ -302,9 +297,7 @@ class Session:
         """
         note = self._live.push_frame(np.asarray(rgb), t)
         if note.key:
-            rows = self._features.get(note.key)
-            assert rows is not None
-            self._fed[note.key] = rows
+            self._media.keep_fed(note.key)
         return note
 
     def push_text(self, text: str) -> None:
@@ -357,17 +350,12 @@ class Session:
             if isinstance(item, Soft):
                 tape.append_soft(*item)
             elif isinstance(item, Renamed):
-                self._keep_clip(item.key)
+                tape.rename_last(item.key)
+                self._media.keep_fed(item.key)
             else:
                 tape.append_tokens(item.ids)
         if force or self._runner.pending >= LIVE_BATCH:
             self._runner.advance()
-
-    def _keep_clip(self, key: str) -> None:
-        self._runner.tape.rename_last(key)
-        rows = self._features.get(key)
-        assert rows is not None
-        self._fed[key] = rows
 
     # Answers
 
@@ -432,7 +420,7 @@ class Session:
     ) -> Iterator[Delta | ToolCall | Finish]:
         runner = self._runner
         prompt = runner.tape.ids
-        spoken = _Spoken(options.reply_id or uuid.uuid4().hex, self._reply_opening(prompt))
+        spoken = SpokenSoFar(options.reply_id or uuid.uuid4().hex, self._reply_opening(prompt))
         reason: Reason = "stop"
         steps = decoder.run(hidden, runner.cache, prompt)
         self._replying = True
@@ -450,7 +438,7 @@ class Session:
         usage = clock.usage(prompt=len(prompt), cached=known)
         yield Finish(reason, usage, notice_of(reason))
 
-    def _end_reply(self, spoken: _Spoken) -> None:
+    def _end_reply(self, spoken: SpokenSoFar) -> None:
         reply = spoken.reply()
         self._replies.add(reply)
         self._script = (*self._script, reply)
@@ -475,27 +463,13 @@ class Session:
             raise SessionError("There is no reply to shorten; the last message is not an answer.")
         reply = self._script[-1]
         start = self._reply_start(reply)
-        count, text = self._heard(reply, chars)
+        count, text = heard_part(self._processor.tokenizer, reply, chars)
         cut = replace(reply, tokens=reply.tokens[:count], text=text, calls=())
         self._runner.truncate(start + count)
         self._script = (*self._script[:-1], cut)
         self._replies.add(cut)
         self._state = ChatState("model")
         return text
-
-    def _heard(self, reply: SpokenReply, chars: int) -> tuple[int, str]:
-        inside = bool(reply.opening) and not self._ends_thought(reply.opening)
-        parser = ReplyParser(self._processor.tokenizer, "thought" if inside else "answer")
-        text = kept = ""
-        count = 0
-        for index, token in enumerate(reply.tokens, start=1):
-            for event in parser.feed(token):
-                if isinstance(event, Delta) and event.channel == "answer":
-                    text += event.text
-            if len(text) > chars:
-                break
-            count, kept = index, text
-        return count, kept
 
     def _reply_start(self, reply: SpokenReply) -> int:
         """Where the last reply's tokens begin: the tape ends with them and maybe a stop token."""
@@ -513,9 +487,6 @@ class Session:
         channel = self._processor.tokenizer.special("channel")
         return tuple(opening[opening.index(channel) :]) if channel in opening else ()
 
-    def _ends_thought(self, opening: tuple[int, ...]) -> bool:
-        return self._processor.tokenizer.special("channel_end") in opening
-
     def _close_turn(self, turn_id: str) -> None:
         """End a live turn: close the clip, place the newest waiting frame, keep its soft tokens."""
         self._place(self._live.end_clip())
@@ -531,65 +502,17 @@ class Session:
         self._state = replace(self._state, last="text")
         self._turn_start = None
 
+    def _soft_tokens(self, run: MediaRun) -> mx.array:
+        rows = self._live.rows(run.key)
+        return self._media.soft_tokens(run) if rows is None else rows
+
+    def _held_keys(self) -> Iterator[str]:
+        for tape in (self._runner.tape, *(turn.tape for turn in self._turns.values())):
+            yield from (run.key for run in tape.runs)
+
     def _forbid_while_replying(self, what: str) -> None:
         if self._replying:
             raise SessionError(f"A reply is being written; stop it before you {what}.")
-
-    # Soft tokens
-
-    def _keep_source(self, key: str, make: Callable[[], Media]) -> None:
-        self._sources[key] = make
-
-    def _soft_tokens(self, run: MediaRun) -> mx.array:
-        """The soft tokens of a medium on the tape; encoded only if nobody has done it yet."""
-        for known in (self._fed.get(run.key), self._features.get(run.key)):
-            if known is not None:
-                return known
-        rows = self._live.rows(run.key)
-        if rows is not None:
-            return rows
-        medium = self._sources[run.key]()
-        encode = self._model.encode_image
-        rows = (
-            encode(medium) if isinstance(medium, ImagePatches) else self._model.encode_audio(medium)
-        )
-        mx.eval(rows)
-        self._encoded += 1
-        self._features.put(run.key, rows)
-        return rows
-
-    def _forget_unused(self) -> None:
-        """Let go of fed sound and frames that no turn holds any more."""
-        kept = {run.key for turn in self._turns.values() for run in turn.tape.runs}
-        kept |= {run.key for run in self._runner.tape.runs}
-        self._fed = {key: rows for key, rows in self._fed.items() if key in kept}
-        self._sources = {key: make for key, make in self._sources.items() if key in kept}
-
-
-class _Spoken:
-    """Collects a reply while it is decoded."""
-
-    def __init__(self, id_: str, opening: tuple[int, ...]) -> None:
-        self._id = id_
-        self._opening = opening
-        self._tokens: list[int] = []
-        self._text: list[str] = []
-        self._calls: list[ToolCall] = []
-
-    def add(self, token: int, events: Sequence[Delta | ToolCall], *, stops: bool) -> None:
-        """One more token; a stop token belongs to the markup, not to the reply."""
-        if not stops:
-            self._tokens.append(token)
-        for event in events:
-            if isinstance(event, ToolCall):
-                self._calls.append(event)
-            elif event.channel == "answer":
-                self._text.append(event.text)
-
-    def reply(self) -> SpokenReply:
-        """What was said so far."""
-        text = "".join(self._text)
-        return SpokenReply(self._id, self._opening, tuple(self._tokens), text, tuple(self._calls))
 
 
 def _oldest_turn(script: Sequence[Entry]) -> list[Entry]:

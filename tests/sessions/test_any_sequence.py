@@ -157,5 +157,5 @@ def test_the_check_itself_notices_a_wrong_cache(tiny):
     key = session._runner.tape.runs[0].key
     other = processor.image(picture(2), None)
     assert isinstance(other, ImagePatches)
-    session._features.put(key, model.encode_image(other))
+    session._media.features.put(key, model.encode_image(other))
     assert not agrees(session, model)

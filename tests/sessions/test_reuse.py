@@ -174,8 +174,8 @@ def test_memory_of_snapshots_and_features_is_bounded(tiny):
         chat.append(message("model", say(session, 4)))
     newest = max(s.nbytes for s in session._runner.snapshots._turns.values())
     assert session._runner.snapshots.nbytes <= max(200_000, newest)
-    largest = max(rows.nbytes for rows in session._features._features.values())
-    assert session._features.nbytes <= max(50_000, largest)
+    largest = max(rows.nbytes for rows in session._media.features._features.values())
+    assert session._media.features.nbytes <= max(50_000, largest)
     session.sync(chat[:1] + [message("model", "Other."), message("user", "Why?")])
     assert agrees(session, model)  # features that were forgotten were made again
 
