@@ -26,4 +26,7 @@ export CMAKE_ARGS="-DCMAKE_OSX_ARCHITECTURES=arm64 \
 python3 -m pip wheel --no-deps --no-binary :all: --require-hashes --wheel-dir "$out" -r "$lock"
 
 # No library beside the module itself: anything found here came from the build machine.
-unzip -l "$out"/opencv_python_headless-*.whl | { ! grep -E '\.dylib$'; }
+if unzip -l "$out"/opencv_python_headless-*.whl | grep -E '\.dylib$'; then
+  echo "libraries of this machine got into the wheel" >&2
+  exit 1
+fi

@@ -89,7 +89,7 @@ def libraries(heic: str) -> dict:
         "portaudio": importlib.import_module("sounddevice").get_portaudio_version()[1],
         "opencv_png": _opencv_png(),
         "child": _child(),
-        "modules": sorted(name for name, module in sys.modules.items() if _has_file(module)),
+        "modules": sorted(name for name in list(sys.modules) if _from_file(name)),
     }
 
 
@@ -260,9 +260,11 @@ def _child() -> list:
     return [*answer, process.exitcode]
 
 
-def _has_file(module: object) -> bool:
-    spec = getattr(module, "__spec__", None)
-    return bool(spec and spec.origin and spec.name != "twin_probe")
+def _from_file(name: str) -> bool:
+    """A module of its own name that lies in a file (not built in, frozen, or a second name)."""
+    spec = getattr(sys.modules[name], "__spec__", None)
+    ours = spec is not None and spec.name == name and name != "twin_probe"
+    return ours and "/" in (spec.origin or "")
 
 
 if __name__ == "__main__":

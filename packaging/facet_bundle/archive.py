@@ -21,7 +21,7 @@ _LEVEL = 6
 
 def write_zip(bundle: Path, target: Path) -> None:
     """A zip as Finder and ditto unpack it: permissions and symbolic links kept, names in order."""
-    temporary = target.with_suffix(".part")
+    temporary = target.with_name(target.name + ".part")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
         for path in files(bundle):
             _add(archive, path, path.relative_to(bundle.parent).as_posix())

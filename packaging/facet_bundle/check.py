@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class _Log:
     @contextlib.contextmanager
     def step(self, title: str, *, fatal: bool = False) -> Iterator[list[Finding]]:
         """Time one step; what it adds to the list counts as its findings, and so does an error."""
-        start = time.monotonic()
+        start, busy = time.monotonic(), _cpu_seconds()
         mine: list[Finding] = []
         try:
             yield mine
@@ -54,14 +55,20 @@ class _Log:
         self.passed += not verdict.errors
         self.failed += bool(verdict.errors)
         state = "ok" if not verdict.errors else "FAILED"
-        print(f"{state:6} {title} ({time.monotonic() - start:.1f} s)", flush=True)
+        took, worked = time.monotonic() - start, _cpu_seconds() - busy
+        print(f"{state:6} {title} ({took:.1f} s, {worked:.1f} s of CPU)", flush=True)
         release.report(mine, preview=True)
 
     def close(self) -> int:
         """Say how it went; the exit status."""
-        print(f"took {time.monotonic() - self.began:.0f} s")
+        print(f"took {time.monotonic() - self.began:.0f} s, {_cpu_seconds():.0f} s of CPU")
         print(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed else 0
+
+
+def _cpu_seconds() -> float:
+    """Of this process and its finished children: what a step costs on a busy machine too."""
+    return sum(os.times()[:4])
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def doctor(twin: Twin) -> list[Finding]:
     """`facet doctor` ends well without a display."""
     ran = twin.run("doctor", "--data-dir", twin.scratch / "data")
     if ran.status or "Facet" not in ran.output:
-        return [Finding("twin", "doctor", f"status {ran.status}: {ran.errors.strip()[-600:]}")]
+        return [Finding("twin", "doctor", f"status {ran.status}: {ran.output[-900:]}")]
     return []
 
 

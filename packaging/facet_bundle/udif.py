@@ -43,7 +43,7 @@ class _Run:
 
 def compress(raw: Path, target: Path) -> None:
     """Write `raw` (a volume, padded here to whole sectors) as the disk image `target`."""
-    temporary = target.with_suffix(".part")
+    temporary = target.with_name(target.name + ".part")
     with raw.open("rb") as source, temporary.open("wb") as sink:
         runs, raw_crc, data_crc = _write_chunks(source, sink)
         data_length = sink.tell()

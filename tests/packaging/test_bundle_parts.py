@@ -264,3 +264,24 @@ def test_package_reader_falls_back_to_classifiers(tmp_path):
     assert package.licence == "MIT License"
     assert package.homepage == "https://example.org/a"
     assert [path.name for path in package.licence_files()] == ["TEXT"]
+
+
+def test_archives_made_at_the_same_time_do_not_share_a_temporary_file(tmp_path, monkeypatch):
+    from facet_bundle import products
+
+    made = products.Products.below(tmp_path, preview=True)
+    assert "NOT-FOR-REDISTRIBUTION" in made.dmg.name
+    assert "NOT-FOR-REDISTRIBUTION" in made.zip.name
+    seen = []
+    original = Path.replace
+
+    def replace(self, target):
+        seen.append(self.name)
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    archive.write_zip(small_tree(tmp_path), made.zip)
+    raw = tmp_path / "raw"
+    raw.write_bytes(bytes(4096))
+    udif.compress(raw, made.dmg)
+    assert len(set(seen)) == 2
