@@ -115,9 +115,7 @@ def wait_until(
     if not condition():
         loop.exec()
     tick.stop()
-    assert condition(), (
-        f"not within {seconds} s: {told()}"
-    )
+    assert condition(), f"not within {seconds} s: {told()}"
 
 
 def user(text: str, message_id: str = "") -> PromptMessage:
