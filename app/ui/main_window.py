@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QByteArray, QEvent, QTimer, Signal
+from PySide6.QtCore import QByteArray, QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -177,6 +177,9 @@ class MainWindow(QMainWindow):
 
     def _register(self, key: str, title: str, widget: QWidget) -> None:
         self._pages[key] = _Page(title, widget)
+        if widget.focusPolicy() == Qt.FocusPolicy.NoFocus:
+            # The page itself takes the keyboard when it opens; Tab goes on to its first control.
+            widget.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.stack.addWidget(widget)
 
     @property
@@ -198,6 +201,8 @@ class MainWindow(QMainWindow):
             self.chat_page.focus_composer()
         elif key == "first":
             self.first_start.focus_main()
+        else:
+            self._pages[key].widget.setFocus(Qt.FocusReason.OtherFocusReason)
         self._set_title()
         self.page_opened.emit(key)
 
@@ -385,6 +390,7 @@ class MainWindow(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the notice in its place."""
         super().resizeEvent(event)
+        self.sidebar.fit(self.width())
         self.notice.place()
         self.overlay.setGeometry(self.rect())
 

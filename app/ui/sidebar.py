@@ -221,6 +221,10 @@ class Sidebar(QFrame):
             self.list.setCurrentIndex(self.model.index(row))
         self._current = conversation_id
 
+    def fit(self, window_width: int) -> None:
+        """As wide as the text size wants, but never more than a third of the window."""
+        self.setFixedWidth(max(WIDTH, min(self._theme.px(WIDTH), window_width // 3)))
+
     def focus_search(self) -> None:
         """Be ready to search."""
         self.search_field.setFocus(Qt.FocusReason.ShortcutFocusReason)
@@ -270,5 +274,5 @@ class Sidebar(QFrame):
         menu.popup(self.list.viewport().mapToGlobal(place))
 
     def _restyle(self) -> None:
-        self.setFixedWidth(self._theme.px(WIDTH))
+        self.fit(self.window().width())
         self.list.doItemsLayout()

@@ -60,7 +60,7 @@ QPushButton[kind="row"]:checked { background: $pressed; }
 QPushButton[kind="pill"] { background: $surface; border: 1px solid $hairline;
   border-radius: ${pill}px; padding: 0 ${px12}px; }
 QPushButton[kind="suggestion"] { background: $surface; border: 1px solid $hairline;
-  border-radius: 10px; text-align: left; }
+  border-radius: 10px; text-align: left; min-height: ${card}px; }
 QPushButton[kind="suggestion"]:hover { border: 1px solid $accent; }
 QPushButton[kind="suggestion"]:focus { border: 2px solid $accent; }
 QToolButton[kind="send"] { background: $accent; border-radius: ${send}px; min-height: ${button}px; }
@@ -74,6 +74,8 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox { background: $surface; color: $t
   selection-background-color: $accent; selection-color: $on_accent; }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {
   border: 2px solid $accent; }
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }
+QAbstractSpinBox QLineEdit { background: transparent; border: none; padding: 0; min-height: 0; }
 QLineEdit[kind="search"] { background: $hover; border: 1px solid transparent;
   padding-left: ${px28}px; }
 QLineEdit[kind="search"]:focus { background: $surface; border: 2px solid $accent; }
@@ -92,6 +94,7 @@ QScrollArea, QScrollArea > QWidget > QWidget { background: transparent; border: 
 QScrollBar:vertical { background: transparent; width: 10px; margin: 2px; }
 QScrollBar:horizontal { background: transparent; height: 10px; margin: 2px; }
 QScrollBar::handle { background: $pressed; border-radius: 3px; min-height: 32px; min-width: 32px; }
+QScrollBar::handle:disabled { background: transparent; }
 QScrollBar::handle:hover { background: $control; }
 QScrollBar::add-line, QScrollBar::sub-line { height: 0; width: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: none; }
@@ -136,6 +139,7 @@ def build_stylesheet(theme: Theme) -> str:
     values |= {
         "accent_hover": _mix(values["accent"], 0.1),
         "button": str(theme.px(28)),
+        "card": str(theme.px(118)),
         "send": str(theme.px(28) // 2),
         "pill": str(theme.px(28) // 2),
     }

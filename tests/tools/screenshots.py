@@ -193,7 +193,7 @@ def make_all(target: Path) -> None:
     with stage(target) as show:
         window = show.window
         window.show()
-        show.settle(1.0)
+        show.wait(lambda: any(row.plan for row in show.state.models.rows()))
         _each_look(show, "first-start")
         show.fill()
         window.new_chat()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from app.core.conversation import Message, MessageState, Role, ToolCall, ToolResult
@@ -118,6 +117,8 @@ class AnswerRow(MessageRow):
         fold.set_width(self._width)
         fold.height_changed.connect(self.height_changed)
         self.column.insertWidget(place, fold)
+        # A layout counts what is shown; Qt would show it only after the height was taken.
+        fold.show()
         return fold
 
     def _show_text(self, message: Message) -> None:
@@ -128,6 +129,7 @@ class AnswerRow(MessageRow):
             width = self._width or self.context.theme.measure()
             self._marks = MarksPanel(self.context, picture, marks, width)
             self.column.insertWidget(self.column.indexOf(self._text), self._marks)
+            self._marks.show()
             if is_only_marks(message.text):
                 place = self.column.indexOf(self._text)
                 self._add_fold(place, "The answer as written", message.text)
@@ -159,4 +161,4 @@ class AnswerRow(MessageRow):
         self._error = ErrorCard(self.context.theme, message.failure)
         self._error.mend.connect(lambda _failure: self.action.emit("mend", message.id))
         self.column.insertWidget(self.column.indexOf(self.bar), self._error)
-        self.column.setAlignment(self._error, Qt.AlignmentFlag(0))
+        self._error.show()

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 from PySide6.QtWidgets import (
-    QComboBox,
     QDialog,
     QDoubleSpinBox,
     QFormLayout,
@@ -21,6 +20,7 @@ from app.controllers.chat_controller import ChatController
 from app.core.conversation import PRESETS, SamplingPreset
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import Switch, TextButton
+from app.ui.widgets.combo import ComboBox
 from app.ui.widgets.labels import Label
 
 OWN_STYLE = "My own"
@@ -61,8 +61,7 @@ class ChatSettings(QDialog):
         return field
 
     def _build_style(self, preset: SamplingPreset, *, show_details: bool) -> None:
-        self.style_box = QComboBox()
-        self.style_box.setAccessibleName("Style")
+        self.style_box = ComboBox(self._theme, "Style")
         self.style_box.addItems([each.name for each in PRESETS])
         if preset not in PRESETS:
             self.style_box.addItem(OWN_STYLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QBuffer, QIODevice, QMimeData, Qt, Signal
-from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent
+from PySide6.QtGui import QFocusEvent, QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -22,6 +22,8 @@ from app.ui.widgets.buttons import IconButton
 from app.ui.widgets.labels import Card, Label
 
 MAX_LINES = 8
+HINT = "Ask, drop or paste anything …"
+SHORT_HINT = "Ask …"
 CHIPS_PER_ROW = 2
 MAX_TRAY_HEIGHT = 180
 ENTER_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
@@ -40,10 +42,10 @@ class ComposerEdit(QPlainTextEdit):
         self._theme = theme
         self.send_key = "enter"
         self.setAccessibleName("Message")
-        self.setPlaceholderText("Ask, drop or paste anything …")
+        self.setPlaceholderText(HINT)
         self.setTabChangesFocus(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.document().setDocumentMargin(0)
+        self.document().setDocumentMargin(theme.px(4))
         self.textChanged.connect(self.fit)
         theme.changed.connect(self.fit)
         self.fit()
@@ -58,6 +60,14 @@ class ComposerEdit(QPlainTextEdit):
             policy if needs_bar else Qt.ScrollBarPolicy.ScrollBarAlwaysOff
         )
         self.setFixedHeight(lines * line + self._theme.px(8))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The hint must fit into one line."""
+        super().resizeEvent(event)
+        room = self.viewport().width() - self._theme.px(8)
+        fits = self.fontMetrics().horizontalAdvance(HINT) < room
+        self.setPlaceholderText(HINT if fits else SHORT_HINT)
+        self.fit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Send on Enter (or Command-Enter, by the setting); Shift-Enter starts a new line."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app.core.events import Capabilities
 from app.ui.theme import Theme
 from app.ui.widgets.labels import IconLabel, Label
+from app.ui.widgets.scrolled import scrolled
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 SOUND_ENDINGS = (".wav", ".flac", ".mp3", ".m4a")
@@ -81,7 +82,6 @@ class SuggestionCard(QPushButton):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
             column.addWidget(label)
         column.addStretch()
-        self.setMinimumHeight(theme.px(124))
 
 
 class EmptyChat(QWidget):
@@ -100,14 +100,21 @@ class EmptyChat(QWidget):
         holder.setLayout(self._cards)
         holder.setMaximumWidth(theme.measure() + theme.px(156))
         self._holder = holder
-        column = QVBoxLayout(self)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
         column.setContentsMargins(24, 24, 24, 24)
         column.addStretch(2)
         column.addWidget(self.greeting)
         column.addSpacing(theme.px(16))
-        column.addWidget(holder)
-        column.setAlignment(holder, Qt.AlignmentFlag(0))
+        center = QHBoxLayout()
+        center.addStretch(1)
+        center.addWidget(holder, 100)
+        center.addStretch(1)
+        column.addLayout(center)
         column.addStretch(3)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolled(inner, "New chat"))
 
     def set_suggestions(self, cards: list[Suggestion]) -> None:
         """Offer these."""

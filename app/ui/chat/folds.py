@@ -70,6 +70,8 @@ class Fold(QWidget):
             self._column.addWidget(self._body)
         if self._body is not None:
             self._body.setVisible(is_open)
+        self._column.invalidate()
+        self.updateGeometry()
         self.height_changed.emit()
 
 

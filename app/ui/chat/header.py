@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSizePolicy, QStackedLayout, QWidget
 
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.meter import ContextMeter
 
-MAX_TITLE_CHARACTERS = 40
+# The title keeps this much of the line, however long the model's name is.
+MIN_TITLE = 120
+MAX_TITLE = 420
 
 
 class TitleField(QWidget):
@@ -20,6 +23,7 @@ class TitleField(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._title = ""
+        self._theme = theme
         self.button = TextButton(theme, "", "row")
         self.button.setToolTip("Rename this chat")
         self.edit = QLineEdit()
@@ -28,6 +32,7 @@ class TitleField(QWidget):
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self.button)
         self._stack.addWidget(self.edit)
+        self.setMaximumWidth(MAX_TITLE)
         self.button.clicked.connect(self.start)
         self.edit.editingFinished.connect(self._finish)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -35,11 +40,16 @@ class TitleField(QWidget):
     def set_title(self, title: str) -> None:
         """Show `title`, shortened where it is long."""
         self._title = title
-        short = title
-        if len(title) > MAX_TITLE_CHARACTERS:
-            short = f"{title[: MAX_TITLE_CHARACTERS - 1].rstrip()}…"
-        self.button.setText(short)
         self.button.setAccessibleName(f"Chat {title}. Rename")
+        self.fit(self.maximumWidth())
+
+    def fit(self, room: int) -> None:
+        """Take at most `room` pixels and shorten the words to that."""
+        frame = self._theme.px(24)
+        metrics = self.button.fontMetrics()
+        elide = Qt.TextElideMode.ElideRight
+        self.button.setText(metrics.elidedText(self._title, elide, room - frame))
+        self.setMaximumWidth(room)
 
     def start(self) -> None:
         """Let the title be edited."""
@@ -62,6 +72,8 @@ class ChatHeader(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self._theme = theme
+        self._model_words = ""
         self.title = TitleField(theme)
         self.title.renamed.connect(self.renamed)
         self.model_chip = TextButton(theme, "No model", "chip")
@@ -82,6 +94,21 @@ class ChatHeader(QWidget):
 
     def set_model(self, words: str, *, hint: str) -> None:
         """Name the model, or say that one loads or none is there."""
-        self.model_chip.setText(f"{words} ▾")
+        self._model_words = words
         self.model_chip.setAccessibleName(f"Model: {words}")
         self.model_chip.setToolTip(hint)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the line between the title and the model's name."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        metrics = self.model_chip.fontMetrics()
+        taken = self.meter.sizeHint().width() + self.more.width() + self._theme.px(72)
+        room = max(60, self.width() - taken - self._theme.px(MIN_TITLE))
+        words = metrics.elidedText(self._model_words, Qt.TextElideMode.ElideRight, room)
+        self.model_chip.setText(f"{words} ▾")
+        chip = metrics.horizontalAdvance(self.model_chip.text())
+        self.title.fit(max(60, min(self._theme.px(MAX_TITLE), self.width() - taken - chip)))

@@ -20,7 +20,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 LINK_SCHEMES = frozenset({"http", "https", "mailto"})
 # A reply longer than this is shown as plain text; no model answers that much in one turn.
-MAX_MARKDOWN_CHARACTERS = 1_000_000
+MAX_MARKDOWN_CHARACTERS = 300_000
 # Nesting beyond this is flattened by the parser, which bounds its time on hostile input.
 MAX_NESTING = 20
 _LATEX_PAIRS = {"(": r"\)", "[": r"\]"}
@@ -73,13 +73,9 @@ def _parser() -> MarkdownIt:
 
 
 def plain_block(text: str) -> Block:
-    """One paragraph that shows `text` as it is, with its line breaks."""
-    children: list[Token] = []
-    for number, line in enumerate(text.split("\n")):
-        if number:
-            children.append(Token("hardbreak", "br", 0))
-        children.append(Token("text", "", 0, content=line))
-    inline = Token("inline", "", 0, content=text, children=children)
+    """One paragraph that shows `text` as it is, with its line breaks (as U+2028)."""
+    shown = text.replace("\n", "\u2028")
+    inline = Token("inline", "", 0, content=text, children=[Token("text", "", 0, content=shown)])
     tokens = (Token("paragraph_open", "p", 1), inline, Token("paragraph_close", "p", -1))
     return Block(0, text, tokens)
 
@@ -87,7 +83,7 @@ def plain_block(text: str) -> Block:
 def parse_blocks(text: str) -> list[Block]:
     """Split Markdown into top-level blocks.
 
-    Link references defined anywhere in `text` hold in all of it. Texts over a million characters
+    Link references defined anywhere in `text` hold in all of it. Texts over 300,000 characters
     come back as one plain paragraph.
     """
     if len(text) > MAX_MARKDOWN_CHARACTERS:

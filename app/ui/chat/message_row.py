@@ -55,6 +55,8 @@ class MessageRow(QWidget):
         """Take the height the content needs and return it."""
         self.column.invalidate()
         height = self.column.sizeHint().height()
+        if self.column.hasHeightForWidth():
+            height = self.column.heightForWidth(self.width())
         if height != self.height():
             self.setFixedHeight(height)
         self.column.activate()

@@ -78,6 +78,7 @@ class PictureView(QAbstractButton):
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
             painter.drawText(self.rect().adjusted(8, 8, -8, -8), int(flags), self._problem)
         painter.setClipping(False)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
         pen = QPen(theme.color("accent" if self.hasFocus() else "hairline"))
         pen.setWidth(2 if self.hasFocus() else 1)
         painter.setPen(pen)

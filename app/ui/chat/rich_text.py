@@ -187,6 +187,10 @@ class RichText(QTextBrowser):
 
     def _fit(self) -> None:
         height = math.ceil(self.document().size().height())
+        last = self.document().lastBlock()
+        if last.blockFormat().hasProperty(CODE_LANGUAGE):
+            # The document leaves out the last margin, the card's padding lies in it.
+            height = max(height, math.ceil(self._code_card(last).bottom()) + 1)
         self._place_copy_buttons()
         if height != self._natural_height:
             self._natural_height = height

@@ -66,6 +66,8 @@ class TranscriptView(QAbstractScrollArea):
     def _build(self) -> None:
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        # Always there, so that showing it can never change the width and with it every height.
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Conversation")
         self.viewport().setAutoFillBackground(False)
@@ -168,13 +170,16 @@ class TranscriptView(QAbstractScrollArea):
 
     def _draw_dirty(self) -> None:
         rows, self._dirty = self._dirty, set()
+        self._placing = True
         for row in rows:
             widget = self._shown.get(row)
             if widget is not None:
                 widget.set_message(self._model.message(row))
                 self.updates_drawn += 1
                 self._take_height(row, widget)
+        self._placing = False
         if rows:
+            self._measure_tops()
             self._place()
 
     # --- heights and places --------------------------------------------------------------------
@@ -227,6 +232,7 @@ class TranscriptView(QAbstractScrollArea):
         total = self._tops[-1] + BOTTOM_MARGIN
         bar.setRange(0, max(0, total - self.viewport().height()))
         bar.setPageStep(self.viewport().height())
+        bar.setEnabled(bar.maximum() > 0)
         if self._sticks:
             bar.setValue(bar.maximum())
         elif anchor[0] < len(self._heights):
@@ -278,7 +284,9 @@ class TranscriptView(QAbstractScrollArea):
             widget.move(left, self._tops[row] - offset)
 
     def _on_row_height(self) -> None:
-        """A row grew or shrank by itself (a fold opened, a picture arrived)."""
+        """A row grew or shrank by itself (a fold opened); not while we lay it out ourselves."""
+        if self._placing:
+            return
         row = next((r for r, widget in self._shown.items() if widget is self.sender()), None)
         if row is not None and self._take_height(row, self._shown[row]):
             self._measure_tops()
@@ -310,12 +318,14 @@ class TranscriptView(QAbstractScrollArea):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Lay the visible rows out for the new width; the others when they come into view."""
         super().resizeEvent(event)
-        changed = False
+        if self._placing:
+            return
+        self._placing = True
         for row, widget in self._shown.items():
             widget.set_width(self.column_width())
-            changed |= self._take_height(row, widget)
-        if changed:
-            self._measure_tops()
+            self._take_height(row, widget)
+        self._placing = False
+        self._measure_tops()
         self._place()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -20,6 +19,7 @@ from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Card, IconLabel, Label
 from app.ui.widgets.notices import NoticeBar
+from app.ui.widgets.scrolled import scrolled
 
 PAGE_WIDTH = 700
 _MARKS = {
@@ -69,18 +69,9 @@ class DoctorPage(QWidget):
         self._list.setSpacing(theme.px(8))
         column.addLayout(self._list)
         column.addStretch()
-        area = QScrollArea()
-        area.setAccessibleName("Report")
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        holder = QWidget()
-        center = QHBoxLayout(holder)
-        center.setContentsMargins(0, 0, 0, 0)
-        center.addWidget(inner)
-        area.setWidget(holder)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(scrolled(inner, "Report"))
 
     def refresh(self) -> None:
         """Show the newest report."""

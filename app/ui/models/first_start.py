@@ -7,18 +7,18 @@ from PySide6.QtWidgets import (
     QBoxLayout,
     QHBoxLayout,
     QProgressBar,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
-from app.controllers.model_controller import ModelController, verdict_words
+from app.controllers.model_controller import ModelController
 from app.core.events import Capabilities
 from app.ui.models.row import PROGRESS_STEPS
-from app.ui.models.words import download_words, size_words, takes_words, time_words
+from app.ui.models.words import download_words, size_words, takes_words, time_words, verdict
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Card, IconLabel, Label
+from app.ui.widgets.scrolled import scrolled
 
 PAGE_WIDTH = 640
 # A usual home line, to say how long a download takes before one has begun.
@@ -60,18 +60,9 @@ class FirstStart(QWidget):
         column.addWidget(self._build_recommended())
         column.addWidget(self._build_own())
         column.addStretch(2)
-        area = QScrollArea()
-        area.setAccessibleName("Welcome")
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        holder = QWidget()
-        center = QHBoxLayout(holder)
-        center.setContentsMargins(0, 0, 0, 0)
-        center.addWidget(inner)
-        area.setWidget(holder)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(scrolled(inner, "Welcome"))
 
     def _build_facts(self) -> QWidget:
         holder = QWidget()
@@ -177,9 +168,9 @@ class FirstStart(QWidget):
         takes = takes_words(Capabilities(image=True, video=True, audio=model.hears))
         self._name.setText(f"For this Mac: {model.label}")
         self._facts.setText(f"{size_words(model.size)}, about {wait} to download; {takes}.")
-        verdict = verdict_words(row.plan if row else None)
-        self._verdict.setText(verdict[:1].upper() + verdict[1:])
-        self._verdict.setVisible(bool(verdict))
+        words = verdict(row.plan if row else None)
+        self._verdict.setText(words[:1].upper() + words[1:])
+        self._verdict.setVisible(bool(words))
         status = row.download if row else None
         self._bar.setVisible(status is not None)
         installed = row is not None and row.installed

@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QMessageBox,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -22,8 +21,10 @@ from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Label
 from app.ui.widgets.notices import ErrorCard, NoticeBar
+from app.ui.widgets.scrolled import scrolled
 
 PAGE_WIDTH = 760
+USUAL_VERSION = "4bit"
 
 
 class ModelsPage(QWidget):
@@ -37,6 +38,7 @@ class ModelsPage(QWidget):
         self._models = models
         self._settings = settings
         self._shape: object = None
+        self._all_versions = False
         self._rows: list[ModelRowWidget] = []
         self._error: ErrorCard | None = None
         self.notice = NoticeBar(theme, self)
@@ -67,22 +69,16 @@ class ModelsPage(QWidget):
         self._list = QVBoxLayout()
         self._list.setSpacing(theme.px(8))
         self._column.addLayout(self._list)
+        self.all_button = TextButton(theme, "Show all versions", "chip", icon_name="chevron-down")
+        self.all_button.clicked.connect(self._show_all)
+        self._column.addWidget(self.all_button, 0, Qt.AlignmentFlag.AlignLeft)
         self._column.addSpacing(theme.px(16))
         self._column.addWidget(Label("Add another model", "section"))
         self._column.addLayout(self._build_add())
         self._column.addStretch()
-        area = QScrollArea()
-        area.setAccessibleName("Models")
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        holder = QWidget()
-        center = QHBoxLayout(holder)
-        center.setContentsMargins(0, 0, 0, 0)
-        center.addWidget(inner)
-        area.setWidget(holder)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(scrolled(inner, "Models"))
 
     def _build_add(self) -> QHBoxLayout:
         self.repo_field = QLineEdit()
@@ -103,7 +99,9 @@ class ModelsPage(QWidget):
 
     def refresh(self) -> None:
         """Show the models as they are now."""
-        rows = self._models.rows()
+        every = self._models.rows()
+        rows = every if self._all_versions else [row for row in every if is_usual(row)]
+        self.all_button.setVisible(len(rows) < len(every))
         details = self._settings.settings.show_details
         shape = (details, tuple(_shape_of(row) for row in rows))
         if shape == self._shape:
@@ -120,6 +118,10 @@ class ModelsPage(QWidget):
             widget.action.connect(self._on_action)
             self._list.addWidget(widget)
         self._on_state()
+
+    def _show_all(self) -> None:
+        self._all_versions = True
+        self.refresh()
 
     def _on_action(self, action: str, row: ModelRow) -> None:
         match action:
@@ -190,6 +192,12 @@ class ModelsPage(QWidget):
     def _on_setting(self, name: str) -> None:
         if name == "show_details":
             self.refresh()
+
+
+def is_usual(row: ModelRow) -> bool:
+    """What is here or on its way, and of each other model the version most people want."""
+    here = row.info is not None or row.download is not None
+    return here or row.known is None or row.known.quant == USUAL_VERSION
 
 
 def _shape_of(row: ModelRow) -> tuple[object, ...]:

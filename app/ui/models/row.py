@@ -5,10 +5,10 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
-from app.controllers.model_controller import ModelRow, verdict_words
+from app.controllers.model_controller import ModelRow
 from app.core.events import Fit
 from app.services.downloads import DownloadState
-from app.ui.models.words import TAKES, download_words, size_words, takes_of, takes_words
+from app.ui.models.words import TAKES, download_words, size_words, takes_of, takes_words, verdict
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import Card, ElidedLabel, IconLabel, Label
@@ -94,13 +94,14 @@ class ModelRowWidget(Card):
         if size:
             line.addWidget(Label(size_words(size), "secondary"))
         problem = self.row.info.problem if self.row.info else ""
-        verdict = problem or verdict_words(self.row.plan)
-        if verdict:
+        words = problem or verdict(self.row.plan)
+        if words:
             role = "danger" if problem else "secondary"
             if self.row.plan is not None and not problem:
                 role = _VERDICT_ROLES[self.row.plan.fit]
-            line.addWidget(Label(verdict, role))
-        line.addStretch()
+            line.addWidget(Label(words, role, wrap=True), 1)
+        else:
+            line.addStretch()
         return holder
 
     def _buttons(self) -> list[QWidget]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from app.controllers.model_controller import ModelRow
-from app.core.events import Capabilities
+from app.controllers.model_controller import ModelRow, verdict_words
+from app.core.events import Capabilities, Fit, PlanResult
 from app.services.downloads import DownloadState, DownloadStatus
 
+GIBIBYTE = 1 << 30
 # Glyphs of ui.md for what a model takes in, with the words a screen reader says.
 TAKES = (
-    ("type", "text", lambda takes: True),
+    ("case-sensitive", "text", lambda takes: True),
     ("image", "pictures", lambda takes: takes.image),
     ("film", "films", lambda takes: takes.video),
-    ("ear", "sound", lambda takes: takes.audio),
+    ("music", "sound", lambda takes: takes.audio),
 )
 
 
@@ -52,6 +53,14 @@ def download_words(status: DownloadStatus) -> str:
     if status.eta is not None:
         parts.append(f"{time_words(status.eta)} left")
     return " · ".join(parts)
+
+
+def verdict(plan: PlanResult | None) -> str:
+    """Does it run on this machine? What it needs first, then what would help."""
+    if plan is None or plan.fit is not Fit.WONT:
+        return verdict_words(plan)
+    needs = f"needs {-(-plan.total // GIBIBYTE)} GB"
+    return f"{needs}. {plan.advice}" if plan.advice else needs
 
 
 def takes_of(row: ModelRow) -> Capabilities:

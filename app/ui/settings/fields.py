@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
-    QComboBox,
+    QBoxLayout,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
@@ -18,8 +19,10 @@ from PySide6.QtWidgets import (
 from app.core.settings import SettingSpec, SettingValue
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, Switch, TextButton
+from app.ui.widgets.combo import ComboBox
 from app.ui.widgets.labels import ElidedLabel, Label
 
+NARROW = 420
 LONG_TEXTS = frozenset({"system_prompt"})
 # Ranges up to this many steps get a slider beside the number.
 SLIDER_STEPS = 200
@@ -57,8 +60,7 @@ class ChoiceField(Field):
 
     def __init__(self, theme: Theme, spec: SettingSpec) -> None:
         super().__init__()
-        self.box = QComboBox()
-        self.box.setAccessibleName(spec.title)
+        self.box = ComboBox(theme, spec.title)
         self.box.setMinimumWidth(theme.px(160))
         for value, label in spec.choices:
             self.box.addItem(label, value)
@@ -85,7 +87,6 @@ class NumberField(Field):
         self.spin.setSingleStep(step)
         self.spin.setGroupSeparatorShown(True)
         self.spin.setKeyboardTracking(False)
-        self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.spin.setMinimumWidth(theme.px(110))
         if spec.unit:
@@ -219,6 +220,7 @@ class SettingLine(QWidget):
     def __init__(self, theme: Theme, spec: SettingSpec) -> None:
         super().__init__()
         self.spec = spec
+        self._row: QBoxLayout | None = None
         self.field = make_field(theme, spec)
         words = QVBoxLayout()
         words.setSpacing(0)
@@ -231,11 +233,20 @@ class SettingLine(QWidget):
             column.addLayout(words)
             column.addWidget(self.field)
             return
-        row = _row(self)
-        row.setContentsMargins(0, theme.px(6), 0, theme.px(6))
-        row.setSpacing(theme.px(16))
-        row.addLayout(words, 1)
-        row.addWidget(self.field)
+        self._narrow = theme.px(NARROW)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
+        self._row.setContentsMargins(0, theme.px(6), 0, theme.px(6))
+        self._row.setSpacing(theme.px(8))
+        self._row.addLayout(words, 1)
+        self._row.addWidget(self.field)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The control goes below the words where there is no room beside them."""
+        super().resizeEvent(event)
+        if self._row is not None:
+            down = self.width() < self._narrow
+            direction = QBoxLayout.Direction
+            self._row.setDirection(direction.TopToBottom if down else direction.LeftToRight)
 
 
 def _row(holder: QWidget) -> QHBoxLayout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QVBoxLayout, QWidget
 
 from app.controllers.settings_controller import SettingsController
 from app.core.settings import SettingSpec, specs
@@ -14,6 +14,7 @@ from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Card, Label, line
 from app.ui.widgets.notices import NoticeBar
+from app.ui.widgets.scrolled import scrolled
 
 PAGE_WIDTH = 640
 
@@ -56,18 +57,9 @@ class SettingsPage(QWidget):
             column.addWidget(Label(title, "section"))
             column.addWidget(self._build_group(title, group))
         column.addStretch()
-        area = QScrollArea()
-        area.setAccessibleName("Settings")
-        area.setWidgetResizable(True)
-        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        holder = QWidget()
-        center = QHBoxLayout(holder)
-        center.setContentsMargins(0, 0, 0, 0)
-        center.addWidget(inner)
-        area.setWidget(holder)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        outer.addWidget(scrolled(inner, "Settings"))
 
     def _build_group(self, title: str, group: list[SettingSpec]) -> Card:
         card = Card("card")

@@ -1,0 +1,527 @@
+"""The real window with the scripted engine: what a person does, and what then is there."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import (
+    QColor,
+    QDesktopServices,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QImage,
+    QKeySequence,
+)
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QProgressBar,
+    QScrollBar,
+    QTextEdit,
+    QWidget,
+)
+
+from app.controllers.drafts import DraftState
+from app.core.conversation import ImageDetail, MessageState, Role
+from app.core.errors import ErrorKind
+from app.core.events import Capabilities, EngineStopped
+from app.ui.chat.answer_row import AnswerRow
+from app.ui.drop import drop_words
+from app.ui.main_window import MainWindow
+from app.ui.theme import Theme
+
+PROJECT = Path(__file__).parents[2]
+
+
+def write_and_send(window: MainWindow, qtbot, text: str) -> None:
+    qtbot.keyClicks(window.chat_page.composer.edit, text)
+    qtbot.keyClick(window.chat_page.composer.edit, Qt.Key.Key_Return)
+
+
+def ask(window: MainWindow, qtbot, text: str) -> None:
+    write_and_send(window, qtbot, text)
+    qtbot.waitUntil(lambda: not window.state.chat.busy, timeout=15_000)
+
+
+def answer_row(window: MainWindow) -> AnswerRow:
+    view = window.chat_page.transcript
+    row = view.row_widget(window.chat_page.model.rowCount() - 1)
+    assert isinstance(row, AnswerRow)
+    return row
+
+
+# --- talking ---------------------------------------------------------------------------------
+
+
+def test_a_question_is_answered_on_the_screen(window, qtbot) -> None:
+    ask(window, qtbot, "Show me a table")
+    page = window.chat_page
+    assert page.composer.text == ""
+    qtbot.waitUntil(lambda: "Banana" in answer_row(window).text_view.toPlainText())
+    assert [m.role for m in window.state.chat.messages()] == [Role.USER, Role.MODEL]
+    assert window.windowTitle() == "Show me a table – Facet"
+    assert page.header.meter.isVisible()
+
+
+def test_shift_enter_starts_a_line_and_the_setting_swaps_the_keys(window, qtbot) -> None:
+    edit = window.chat_page.composer.edit
+    qtbot.keyClicks(edit, "one")
+    qtbot.keyClick(edit, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    qtbot.keyClicks(edit, "two")
+    assert window.chat_page.composer.text == "one\ntwo"
+    window.state.settings.set("send_key", "command")
+    qtbot.keyClick(edit, Qt.Key.Key_Return)
+    assert window.state.chat.messages() == []
+    qtbot.keyClick(edit, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: len(window.state.chat.messages()) == 2)
+    qtbot.waitUntil(lambda: not window.state.chat.busy)
+
+
+def test_escape_stops_and_keeps_what_was_said(window, qtbot) -> None:
+    write_and_send(window, qtbot, "a long answer please")
+    chat = window.state.chat
+    qtbot.waitUntil(lambda: bool(chat.messages()[-1].text), timeout=10_000)
+    assert window.chat_page.composer.send_button.accessibleName().startswith("Stop")
+    qtbot.keyClick(window.chat_page.composer.edit, Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: not chat.busy, timeout=5_000)
+    assert chat.messages()[-1].state is MessageState.STOPPED
+    assert chat.messages()[-1].text
+    qtbot.waitUntil(lambda: answer_row(window)._status.text() == "Stopped.")
+
+
+def test_streaming_draws_at_most_thirty_rows_a_second(window, qtbot) -> None:
+    import time
+
+    view = window.chat_page.transcript
+    start, drawn = time.monotonic(), view.updates_drawn
+    ask(window, qtbot, "a long answer please")
+    seconds = time.monotonic() - start
+    assert 0 < view.updates_drawn - drawn <= 31 * seconds + 2
+
+
+def test_again_makes_a_version_and_the_arrows_walk(window, qtbot) -> None:
+    ask(window, qtbot, "hello")
+    first = window.state.chat.messages()[-1].id
+    answer_row(window).action.emit("regenerate", first)
+    qtbot.waitUntil(lambda: not window.state.chat.busy)
+    second = window.state.chat.messages()[-1].id
+    assert second != first
+    row = answer_row(window)
+    row.setFocus()
+    assert window.chat_page._version_of(second) == (2, 2)
+    row.action.emit("previous", second)
+    assert window.state.chat.messages()[-1].id == first
+
+
+def test_a_sent_message_can_be_changed(window, qtbot) -> None:
+    ask(window, qtbot, "first words")
+    question = window.state.chat.messages()[0].id
+    window.chat_page._on_action("edit", question)
+    assert window.chat_page.composer.text == "first words"
+    assert window.chat_page.composer._editing.isVisible()
+    window.chat_page.composer.set_text("other words")
+    qtbot.keyClick(window.chat_page.composer.edit, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: not window.state.chat.busy)
+    shown = window.state.chat.messages()[0]
+    assert shown.text == "other words"
+    assert window.state.chat.conversation.version_of(shown.id) == (2, 2)
+    assert not window.chat_page.composer._editing.isVisible()
+
+
+def test_a_branch_opens_a_copy(window, qtbot) -> None:
+    ask(window, qtbot, "hello")
+    before = window.state.chat.conversation.id
+    window.chat_page._on_action("branch", window.state.chat.messages()[-1].id)
+    assert window.state.chat.conversation.id != before
+    assert len(window.state.chat.messages()) == 2
+
+
+def test_a_failure_has_words_and_one_button(window, qtbot) -> None:
+    ask(window, qtbot, "break please")
+    qtbot.waitUntil(lambda: answer_row(window)._error is not None)
+    card = answer_row(window)._error
+    assert "told me to fail" in card.accessibleName()
+    assert window.state.chat.messages()[-1].text
+    card.mend.emit(card._failure)
+    qtbot.waitUntil(lambda: window.state.chat.busy)
+    qtbot.waitUntil(lambda: not window.state.chat.busy)
+    assert window.state.chat.conversation.version_of(window.state.chat.messages()[-1].id) == (2, 2)
+
+
+def test_marks_are_drawn_on_the_picture(window, qtbot, picture) -> None:
+    window.open_files([str(picture)])
+    qtbot.waitUntil(lambda: window.state.chat.drafts.all_settled, timeout=10_000)
+    ask(window, qtbot, "where are they")
+    qtbot.waitUntil(lambda: answer_row(window)._marks is not None)
+    assert [mark.label for mark in answer_row(window)._marks._marks] == ["cup", "spoon"]
+
+
+def test_a_link_opens_only_after_its_target_was_shown(window, qtbot, monkeypatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    window.chat_page._ask_to_open("https://example.org/a?b=c")
+    assert opened == []
+    assert window.chat_page.notice.text == "https://example.org/a?b=c"
+    window.chat_page.notice._button.click()
+    assert opened == ["https://example.org/a?b=c"]
+    window.chat_page._ask_to_open("file:///etc/passwd")
+    assert window.chat_page.notice.text == "https://example.org/a?b=c"
+
+
+def test_the_answer_is_announced_in_sentences(window, qtbot) -> None:
+    ask(window, qtbot, "a long answer please")
+    spoken = window.chat_page._announcer.spoken
+    assert " ".join(spoken) == window.state.chat.messages()[-1].text.strip()
+    assert len(spoken) < 20
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def drag(window: MainWindow, files: list[Path]) -> QMimeData:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in files])
+    event = QDragEnterEvent(
+        QPoint(300, 300),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(window, event)
+    return data
+
+
+def test_a_drag_dims_the_window_and_a_drop_attaches(window, qtbot, picture) -> None:
+    data = drag(window, [picture])
+    assert window.overlay.isVisible()
+    assert window.overlay.words == "Show this picture to Gemma 4 E4B"
+    window.show_page("settings")
+    drop = QDropEvent(
+        QPointF(300, 300),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(window, drop)
+    assert not window.overlay.isVisible()
+    assert window.current_page == "chat"
+    drafts = window.state.chat.drafts
+    qtbot.waitUntil(lambda: drafts.items()[0].state is DraftState.READY, timeout=10_000)
+    chip = window.chat_page.composer._chips[0]
+    chip.detail_chosen.emit(drafts.items()[0].id, ImageDetail.FINE)
+    assert drafts.items()[0].detail is ImageDetail.FINE
+    window.chat_page.composer._chips[0].removed.emit(drafts.items()[0].id)
+    assert drafts.items() == []
+
+
+def test_what_a_drop_will_do() -> None:
+    deaf = Capabilities(image=True, video=True)
+    assert drop_words(["a.wav"], "26B", deaf, "E2B")[0] == "26B cannot hear: transcribe with E2B?"
+    assert drop_words(["a.wav"], "26B", deaf)[0].startswith("26B cannot hear.")
+    assert drop_words(["/x/lease.pdf"], "E4B", deaf)[0] == "Read lease.pdf"
+    assert drop_words(["a.png", "b.jpg"], "", None)[0] == "Show these 2 pictures"
+    assert drop_words(["a.png", "b.pdf"], "E4B", deaf)[0] == "Add 2 files to your message"
+    assert drop_words([], "E4B", deaf)[0] == "Add this text"
+    assert drop_words(["a.png"], "Base", Capabilities())[0] == "Base cannot see pictures."
+
+
+def test_a_picture_is_pasted(window, qtbot) -> None:
+    image = QImage(40, 30, QImage.Format.Format_RGB32)
+    image.fill(QColor("red"))
+    QGuiApplication.clipboard().setImage(image)
+    edit = window.chat_page.composer.edit
+    edit.setFocus()
+    qtbot.keyClick(edit, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    drafts = window.state.chat.drafts
+    qtbot.waitUntil(lambda: bool(drafts.items()) and drafts.all_settled, timeout=10_000)
+    draft = drafts.items()[0]
+    assert draft.state is DraftState.READY
+    assert (draft.attachment.width, draft.attachment.height) == (40, 30)
+    assert window.chat_page.composer.send_button.isEnabled()
+
+
+def test_a_bad_file_is_refused_with_the_reason(window, qtbot, tmp_path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\nnot really")
+    window.open_files([str(bad)])
+    drafts = window.state.chat.drafts
+    qtbot.waitUntil(lambda: drafts.all_settled, timeout=10_000)
+    assert drafts.items()[0].state is DraftState.REFUSED
+    assert drafts.items()[0].problem
+    assert not window.chat_page.composer.send_button.isEnabled()
+
+
+def test_recent_files_are_remembered(window, qtbot, picture) -> None:
+    window.open_files([str(picture)])
+    window.menus._fill_recent()
+    assert window.menus.recent.actions()[0].text() == picture.name
+    qtbot.waitUntil(lambda: window.state.chat.drafts.all_settled, timeout=10_000)
+
+
+# --- the list --------------------------------------------------------------------------------
+
+
+def test_delete_and_undo(window, qtbot) -> None:
+    ask(window, qtbot, "remember me")
+    chat_id = window.state.chat.conversation.id
+    window.menus.actions["delete"].trigger()
+    assert window.sidebar.model.row_of(chat_id) is None
+    assert window.state.chat.messages() == []
+    assert window.notice.isVisible()
+    window.notice._button.click()
+    assert window.state.chat.conversation.id == chat_id
+    assert window.sidebar.model.row_of(chat_id) is not None
+
+
+def test_search_finds_and_opens_the_message(window, qtbot) -> None:
+    ask(window, qtbot, "the zebra crossing")
+    chat_id = window.state.chat.conversation.id
+    window.new_chat()
+    qtbot.keyClick(window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    window.menus.actions["find"].trigger()
+    assert window.sidebar.search_field.hasFocus()
+    qtbot.keyClicks(window.sidebar.search_field, "zebra")
+    model = window.sidebar.model
+    qtbot.waitUntil(lambda: model.rowCount() > 0 and bool(model.entry(0).conversation_id))
+    qtbot.keyClick(window.sidebar.search_field, Qt.Key.Key_Return)
+    assert window.state.chat.conversation.id == chat_id
+
+
+def test_rename_in_the_header_and_in_the_list(window, qtbot) -> None:
+    ask(window, qtbot, "hello")
+    title = window.chat_page.header.title
+    title.start()
+    qtbot.keyClicks(title.edit, "Better name")
+    qtbot.keyClick(title.edit, Qt.Key.Key_Return)
+    chat_id = window.state.chat.conversation.id
+    row = window.sidebar.model.row_of(chat_id)
+    assert window.sidebar.model.entry(row).title == "Better name"
+    window.sidebar.model.setData(window.sidebar.model.index(row), "Best name")
+    assert window.state.conversations.meta(chat_id).title == "Best name"
+
+
+def test_pinned_chats_stand_on_top(window, qtbot) -> None:
+    ask(window, qtbot, "hello")
+    window.state.conversations.set_pinned(window.state.chat.conversation.id, True)
+    assert window.sidebar.model.entry(0).title == "Pinned"
+    assert window.sidebar.model.entry(1).pinned
+
+
+# --- pages, menus, settings ------------------------------------------------------------------
+
+
+def test_pages_plug_in(window) -> None:
+    extra = QWidget()
+    window.add_page("live", "Live", "audio-lines", extra, before="models")
+    window.show_page("live")
+    assert window.stack.currentWidget() is extra
+    assert window.page("live") is extra
+    assert window.sidebar._pages["live"].isChecked()
+    assert "page-live" in window.menus.actions
+
+
+def test_the_menu_bar_has_what_a_mac_expects(window) -> None:
+    titles = [a.text().replace("&", "") for a in window.menuBar().actions()]
+    assert titles == ["File", "Edit", "View", "Window", "Help"]
+    keys = {name: a.shortcut().toString() for name, a in window.menus.actions.items()}
+    assert keys["new"] == "Ctrl+N"
+    assert keys["jump"] == "Ctrl+K"
+    assert keys["find"] == "Ctrl+F"
+    assert keys["settings"] == "Ctrl+,"
+    roles = {name: a.menuRole().name for name, a in window.menus.actions.items()}
+    assert roles["about"] == "AboutRole"
+    assert roles["settings"] == "PreferencesRole"
+    assert roles["quit"] == "QuitRole"
+
+
+def test_no_two_entries_share_a_shortcut(window) -> None:
+    seen: dict[str, str] = {}
+    for name, action in window.menus.actions.items():
+        key = action.shortcut().toString(QKeySequence.SequenceFormat.PortableText)
+        assert key == "" or key not in seen, f"{name} and {seen.get(key)} share {key}"
+        seen[key] = name
+
+
+def test_settings_hold_at_once(window, qtbot) -> None:
+    window.show_page("settings")
+    lines = window.settings_page.lines
+    lines["theme"].field.box.setCurrentIndex(2)
+    lines["theme"].field.box.activated.emit(2)
+    assert window.theme.is_dark
+    lines["text_size"].field.spin.setValue(150)
+    assert window.theme.scale == 1.5
+    lines["show_details"].field.switch.click()
+    assert window.state.settings.settings.show_details
+    window.menus.actions["normal"].trigger()
+    assert lines["text_size"].field.spin.value() == 100
+
+
+def test_every_visible_setting_has_a_line(window) -> None:
+    from app.core.settings import specs
+
+    wanted = {spec.name for spec in specs() if not spec.hidden}
+    assert set(window.settings_page.lines) == wanted
+
+
+def test_the_first_start_page_is_first(app, qtbot) -> None:
+    window = MainWindow(app.state, Theme("light"))
+    qtbot.addWidget(window)
+    assert window.current_page == "first"
+    page = window.first_start
+    assert "memory" in page._chip.text()
+    assert app.state.models.recommended().label in page._name.text()
+
+
+def test_the_models_page_lists_one_version_each(window, qtbot) -> None:
+    window.show_page("models")
+    page = window.models_page
+    few = len(page.row_widgets)
+    page.all_button.click()
+    assert len(page.row_widgets) > few
+    names = [row.accessibleName() for row in page.row_widgets]
+    assert any("sound" in name for name in names)
+    assert any("sound" not in name for name in names)
+
+
+def test_the_doctor_reports(window, qtbot) -> None:
+    window.show_page("doctor")
+    qtbot.waitUntil(lambda: window.doctor_page._cards != [])
+    window.doctor_page.copy_button.click()
+    assert "PySide6" in QGuiApplication.clipboard().text()
+
+
+def test_a_dead_engine_is_told_in_words(window) -> None:
+    stopped = EngineStopped(-9, False, "it ran out of memory.", ErrorKind.OUT_OF_MEMORY)
+    window.state.models.engine_stopped.emit(stopped)
+    assert window.notice.text.startswith("The engine stopped: it ran out of memory.")
+    window.notice._button.click()
+    assert window.current_page == "models"
+
+
+def test_a_long_job_in_the_background_gives_a_quiet_notice(window, qtbot, monkeypatch) -> None:
+    ask(window, qtbot, "hello")
+    chat = window.state.chat
+    last = chat.messages()[-1]
+    chat.conversation.replace(replace(last, usage=replace(last.usage, total_s=60.0)))
+    monkeypatch.setattr(MainWindow, "isActiveWindow", lambda _self: False)
+    chat.finished.emit(last.id)
+    assert window.notice.text == "Your answer is ready."
+
+
+# --- accessibility ---------------------------------------------------------------------------
+
+CONTROLS = (
+    QAbstractButton,
+    QLineEdit,
+    QPlainTextEdit,
+    QTextEdit,
+    QComboBox,
+    QAbstractSpinBox,
+    QAbstractSlider,
+    QProgressBar,
+)
+
+
+def controls_of(window: MainWindow) -> list[QWidget]:
+    found = []
+    for widget in window.findChildren(QWidget):
+        inner = isinstance(widget.parentWidget(), QAbstractSpinBox | QComboBox | QLineEdit)
+        if isinstance(widget, CONTROLS) and not isinstance(widget, QScrollBar) and not inner:
+            found.append(widget)
+    return found
+
+
+def test_every_control_has_a_name(window, qtbot, picture) -> None:
+    window.open_files([str(picture)])
+    qtbot.waitUntil(lambda: window.state.chat.drafts.all_settled, timeout=10_000)
+    ask(window, qtbot, "where is it and show code")
+    answer_row(window).setFocus()
+    for page in ("first", "models", "settings", "doctor", "chat"):
+        window.show_page(page)
+    controls = controls_of(window)
+    assert len(controls) > 60
+    nameless = [
+        f"{type(w).__name__} in {type(w.parentWidget()).__name__}"
+        for w in controls
+        if not w.accessibleName().strip() and type(w).__name__ != "QMenu"
+    ]
+    ours = [words for words in nameless if "ExtensionButton" not in words and "Qt" not in words]
+    assert ours == []
+
+
+def test_buttons_can_be_hit(window, qtbot) -> None:
+    ask(window, qtbot, "hello")
+    answer_row(window).setFocus()
+    for page in ("first", "models", "settings", "doctor", "chat"):
+        window.show_page(page)
+        QApplication.processEvents()
+        for button in window.findChildren(QAbstractButton):
+            if button.isVisible() and "Extension" not in type(button).__name__:
+                assert min(button.width(), button.height()) >= 28, button.accessibleName()
+
+
+def test_tab_reaches_every_control_of_the_chat(window, qtbot) -> None:
+    window.chat_page.focus_composer()
+    seen: set[str] = set()
+    for _ in range(80):
+        focus = QApplication.focusWidget()
+        seen.add(focus.accessibleName())
+        qtbot.keyClick(focus, Qt.Key.Key_Tab)
+    wanted = {"Message", "Attach files", "New chat", "Search all chats", "Chats", "Models"}
+    assert wanted <= seen
+    assert "More about this chat" in seen
+
+
+# --- start -----------------------------------------------------------------------------------
+
+HEAVY = ("mlx", "mlx_lm", "transformers", "cv2", "mlx_gemma4", "torch", "PySide6.QtMultimedia")
+
+
+def test_nothing_heavy_is_loaded_before_the_first_paint(tmp_path) -> None:
+    code = f"""
+import sys
+from PySide6.QtWidgets import QApplication
+from app.main import AppOptions, build_app
+from app.ui.main_window import MainWindow
+qt = QApplication([])
+app = build_app(AppOptions(data_dir={str(tmp_path)!r}, script="instant"))
+window = MainWindow(app.state)
+window.show()
+qt.processEvents()
+window.grab()
+print([name for name in {HEAVY!r} if name in sys.modules])
+app.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.gui
+def test_a_real_window_opens_on_a_screen(tmp_path) -> None:
+    shot = tmp_path / "shot.png"
+    environment = {**os.environ, "QT_QPA_PLATFORM": "xcb"}
+    command = ["xvfb-run", "-a", "-s", "-screen 0 1280x900x24", sys.executable, "-m", "app"]
+    options = ["--data-dir", str(tmp_path / "d"), "--script", "instant", "--screenshot", str(shot)]
+    done = subprocess.run(
+        command + options, capture_output=True, text=True, cwd=PROJECT, timeout=90, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    image = QImage(str(shot))
+    assert image.width() >= 880
+    colours = {image.pixel(x, y) for x in range(0, image.width(), 9) for y in range(0, 600, 9)}
+    assert len(colours) > 5
