@@ -104,7 +104,7 @@ def _packings(config: Gemma4Config, headers: dict[str, tuple[str, list[int]]]) -
         if suffix in ("scales", "biases") and f"{path}.weight" in headers:
             continue
         scales = headers.get(f"{path}.scales") if suffix == "weight" else None
-        columns = _columns(table, name)
+        columns = 0 if scales is None else _columns(table, name)
         if scales is None or not columns:
             sizes[kind.lower()] += prod(shape)
             continue

