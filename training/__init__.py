@@ -1,0 +1,1 @@
+"""Training of the demo checkpoint: data made on the fly, PyTorch, transformers' own Gemma 4."""

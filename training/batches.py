@@ -1,0 +1,236 @@
+"""Batches for the joint training: one task and one picture grid each, drawn from small pools.
+
+Rendering and speaking cost as much as a training step, so every item is used about four times
+before it leaves its pool.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from training import pictures, samples, tasks
+from training.samples import Clip, Picture, Sequence, Turn
+from training.speech_cache import SpeechCache
+from training.tokenizer import encode
+
+MEL_LENGTHS = (192, 320, 448)
+SEE_EARLY = ("colour", "shape", "colour", "shape", "see", "count")
+SEE_ALL = ("colour", "shape", "see", "see", "count", "count", "relation", "relation", "colour_of")
+REUSE = 4
+
+
+@dataclass
+class Item:
+    """One conversation as tokens; column labels for strips of text."""
+
+    sequence: Sequence
+    columns: np.ndarray | None = None
+
+
+@dataclass
+class Batch:
+    """Padded tokens, and media stacked by shape with the places of their soft tokens."""
+
+    task: str
+    ids: Tensor
+    labels: Tensor
+    pixels: Tensor | None = None
+    positions: Tensor | None = None
+    rows: int = 0
+    picture_slots: Tensor | None = None
+    columns: Tensor | None = None
+    mel: Tensor | None = None
+    mel_mask: Tensor | None = None
+    clip_slots: Tensor | None = None
+    said: list[list[int]] | None = None
+
+
+def _slots(items: list[tuple[int, int, Picture | Clip]], width: int) -> Tensor:
+    """Flat indices into [B·T] of the soft tokens of `items` = (row, start, medium), in order."""
+    runs = [row * width + start + np.arange(medium.tokens) for row, start, medium in items]
+    return torch.from_numpy(np.concatenate(runs))
+
+
+def collate(task: str, items: list[Item]) -> Batch:
+    """Right-pad to a multiple of 16 tokens; pictures of one batch share one grid."""
+    width = -(-max(len(item.sequence.ids) for item in items) // 16) * 16
+    ids = np.zeros((len(items), width), dtype=np.int64)
+    labels = np.full((len(items), width), -100, dtype=np.int64)
+    media: list[tuple[int, int, Picture | Clip]] = []
+    for row, item in enumerate(items):
+        size = len(item.sequence.ids)
+        ids[row, :size] = item.sequence.ids
+        labels[row, :size] = item.sequence.labels
+        media += [(row, start, medium) for start, medium in item.sequence.media]
+    batch = Batch(task, torch.from_numpy(ids), torch.from_numpy(labels))
+    seen = [m for m in media if isinstance(m[2], Picture)]
+    heard = [m for m in media if isinstance(m[2], Clip)]
+    if seen:
+        _add_pictures(batch, seen, width)
+        if items[0].columns is not None:
+            batch.columns = torch.from_numpy(np.stack([item.columns for item in items]))
+    if heard:
+        _add_clips(batch, heard, width)
+    return batch
+
+
+def _add_pictures(batch: Batch, seen: list, width: int) -> None:
+    batch.rows = seen[0][2].rows
+    stack = np.stack([medium.patches for _, _, medium in seen])
+    batch.pixels = torch.from_numpy(stack)
+    grid = pictures.positions(batch.rows, stack.shape[1] // batch.rows)
+    batch.positions = torch.from_numpy(grid)[None].expand(len(seen), -1, -1)
+    batch.picture_slots = _slots(seen, width)
+
+
+def _add_clips(batch: Batch, heard: list, width: int) -> None:
+    longest = max(medium.mel.shape[0] for _, _, medium in heard)
+    frames = min(size for size in MEL_LENGTHS if size >= longest)
+    batch.mel = torch.zeros(len(heard), frames, 128)
+    batch.mel_mask = torch.zeros(len(heard), frames, dtype=torch.bool)
+    for index, (_, _, medium) in enumerate(heard):
+        size = medium.mel.shape[0]
+        batch.mel[index, :size] = torch.from_numpy(medium.mel)
+        batch.mel_mask[index, :size] = True
+    batch.clip_slots = _slots(heard, width)
+    batch.said = [encode(medium.text) for _, _, medium in heard]
+
+
+def _clips_fit(turns: tuple[Turn, ...]) -> int:
+    """Mel bucket of the longest clip in `turns`, 0 without clips, -1 if one is too long."""
+    sizes = [p.mel.shape[0] for t in turns for p in t.parts if isinstance(p, Clip)]
+    if not sizes:
+        return 0
+    return min((size for size in MEL_LENGTHS if size >= max(sizes)), default=-1)
+
+
+class Kitchen:
+    """Makes items of each task and keeps them in pools by shape."""
+
+    def __init__(self, source: tasks.Source, batch_patches: int) -> None:
+        self.source = source
+        self.budget = batch_patches
+        self.pools: dict[tuple, list[Item]] = {}
+
+    def draw(self, task: str) -> Batch:
+        """A batch of `task`, in a random one of its grids."""
+        grid = self._grid(task)
+        make, size = self._recipe(task, grid)
+        if task in ("hearing", "voice", "live"):
+            return self._draw_bucketed(task, grid, make, size)
+        pool = self.pools.setdefault((task, grid), [])
+        self._refresh(pool, make, size)
+        return collate(task, self.source.rng.sample(pool, size))
+
+    def _refresh(self, pool: list[Item], make: Callable[[], Item], size: int) -> None:
+        fresh = size if len(pool) < size else -(-size // REUSE)
+        pool.extend(make() for _ in range(fresh))
+        del pool[: max(0, len(pool) - 4 * size)]
+
+    def _draw_bucketed(self, task: str, grid: tuple, make: Callable[[], Item], size: int) -> Batch:
+        """Clips differ in length: fill pools by mel bucket until one can give a batch."""
+        made = 0
+        while True:
+            item = make()
+            made += 1
+            clips = [m for _, m in item.sequence.media if isinstance(m, Clip)]
+            bucket = _clips_fit((Turn(tuple(clips), ""),))
+            if bucket < 0:
+                continue
+            pool = self.pools.setdefault((task, grid, bucket), [])
+            pool.append(item)
+            del pool[: max(0, len(pool) - 4 * size)]
+            ready = [k for k, p in self.pools.items() if k[:2] == (task, grid) and len(p) >= size]
+            if made * REUSE >= size and ready:
+                weights = [len(self.pools[k]) for k in ready]
+                key = self.source.rng.choices(ready, weights)[0]
+                return collate(task, self.source.rng.sample(self.pools[key], size))
+
+    def _grid(self, task: str) -> tuple[int, int]:
+        rng = self.source.rng
+        if task == "crop":
+            return rng.choice([(2, 6), (2, 8), (2, 10), (2, 12)])
+        if task == "small":
+            return rng.choice([(3, 5), (4, 4), (4, 5)])
+        if task == "line":
+            return rng.choice(tasks.LINE_GRIDS)
+        if task in ("see", "box", "live", "voice"):
+            return rng.choice(tasks.FRAME_SIZES)
+        if task == "card":
+            return rng.choice([(8, 8), (7, 9), (6, 11), (5, 12), (4, 15)])
+        return rng.choice([(12, 11), (10, 13)]) if task == "page" else (0, 0)
+
+    def _recipe(self, task: str, grid: tuple[int, int]) -> tuple[Callable[[], Item], int]:
+        source, rng = self.source, self.source.rng
+        whole = max(4, self.budget // 594)
+
+        def tokens(turns: tuple[Turn, ...]) -> Item:
+            return Item(samples.sequence(turns))
+
+        small = max(8, min(32, self.budget // max(1, grid[0] * grid[1] * 9)))
+
+        def text_line() -> Item:
+            turn, labels = (tasks.crop if task == "crop" else tasks.line)(source, grid)
+            return Item(samples.sequence((turn,)), labels)
+
+        recipes: dict[str, tuple[Callable[[], Item], int]] = {
+            "line": (text_line, whole),
+            "crop": (text_line, small),
+            "small": (
+                lambda: tokens(
+                    (tasks.seeing(source, (grid[1] * 48, grid[0] * 48), SEE_ALL, grid=grid),)
+                ),
+                small,
+            ),
+            "see": (lambda: tokens((tasks.seeing(source, grid, SEE_ALL),)), whole),
+            "box": (lambda: tokens((tasks.seeing(source, grid, ("box",)),)), whole),
+            "card": (
+                lambda: tokens((tasks.page(source, grid, rng.randint(1, min(5, grid[0]))),)),
+                whole,
+            ),
+            "page": (
+                lambda: tokens((tasks.page(source, grid, rng.randint(2, 8), 140),)),
+                max(2, whole // 3),
+            ),
+            "hearing": (
+                lambda: tokens(
+                    (
+                        tasks.hearing(
+                            source, rng.choice(["command", "digits", "digits", "question"])
+                        ),
+                    )
+                ),
+                whole,
+            ),
+            "live": (lambda: tokens((tasks.live(source, grid),)), whole),
+            "voice": (lambda: tokens((tasks.voice_only(source, grid),)), whole),
+            "chat": (lambda: tokens(tasks.chat(source)), 16),
+            "video": (lambda: tokens((tasks.video(source),)), max(2, whole // 6)),
+        }
+        return recipes[task]
+
+
+class Stream(IterableDataset):
+    """Endless batches of a mixture of tasks; `shares` may change while it runs."""
+
+    def __init__(
+        self, cache: Path, shares: dict[str, float], seed: int, batch_patches: int
+    ) -> None:
+        self.cache, self.shares, self.seed, self.budget = cache, shares, seed, batch_patches
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
+        kitchen = Kitchen(tasks.Source(rng, SpeechCache(self.cache)), self.budget)
+        names, weights = zip(*self.shares.items(), strict=True)
+        while True:
+            yield kitchen.draw(rng.choices(names, weights)[0])

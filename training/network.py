@@ -1,0 +1,155 @@
+"""The model under training, its throw-away CTC heads, and a starting point that learns fast."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.models.gemma4 import Gemma4ForConditionalGeneration
+
+from training import config
+from training.tokenizer import VOCAB_SIZE
+
+BLANK = 0
+POOL = 3
+
+
+def _soften_attention(model: nn.Module) -> None:
+    """Start q and k norms at d^-1/4: scores have scale 1 here, so unit norms would be peaky."""
+    for name, weight in model.named_parameters():
+        if name.endswith(("q_norm.weight", "k_norm.weight")):
+            nn.init.constant_(weight, weight.shape[0] ** -0.25)
+
+
+def _spread_positions(table: Tensor) -> None:
+    """Start the position table as sines of both axes, so that far positions are never noise."""
+    _, count, width = table.shape
+    place = torch.arange(count)[:, None].float()
+    rate = torch.exp(-math.log(2000.0) * torch.arange(width // 4) / (width // 4))
+    wave = torch.cat([torch.sin(place * rate), torch.cos(place * rate)], dim=-1)
+    with torch.no_grad():
+        table.zero_()
+        table[0, :, : width // 2] = 0.15 * wave
+        table[1, :, width // 2 :] = 0.15 * wave
+
+
+def build() -> Gemma4ForConditionalGeneration:
+    """A fresh model with seeded weights."""
+    torch.manual_seed(config.SEED)
+    settings = config.model_config()
+    model = Gemma4ForConditionalGeneration._from_config(settings, attn_implementation="eager")  # noqa: SLF001
+    _soften_attention(model)
+    _spread_positions(model.model.vision_tower.patch_embedder.position_embedding_table)
+    return model
+
+
+class ColumnReader(nn.Module):
+    """CTC head on the columns of the vision tower's patch features: two frames per 16 px column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.VISION_WIDTH)
+        self.head = nn.Linear(config.VISION_WIDTH, 2 * VOCAB_SIZE)
+
+    def forward(self, features: Tensor, rows: int) -> Tensor:
+        """Patch features [B, rows·columns, H] to log-probabilities [2·columns, B, V]."""
+        batch, count, width = features.shape
+        columns = features.reshape(batch, rows, count // rows, width).float().mean(dim=1)
+        scores = self.head(self.norm(columns)).reshape(batch, -1, VOCAB_SIZE)
+        return scores.log_softmax(dim=-1).transpose(0, 1)
+
+
+class FrameReader(nn.Module):
+    """CTC head on the audio tower's frames: two steps per 40 ms frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.AUDIO_WIDTH)
+        self.head = nn.Linear(config.AUDIO_WIDTH, 2 * VOCAB_SIZE)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """[B, T, H] frames → log-probabilities [2·T, B, V]."""
+        scores = self.head(self.norm(frames.float())).reshape(frames.shape[0], -1, VOCAB_SIZE)
+        return scores.log_softmax(dim=-1).transpose(0, 1)
+
+
+class Trainee(nn.Module):
+    """The model with its two throw-away heads; one state dict for checkpoints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = build()
+        self.columns = ColumnReader()
+        self.frames = FrameReader()
+
+    def patch_features(self, pixels: Tensor, positions: Tensor) -> Tensor:
+        """Unpooled features [B, P, H] of the vision tower for uint8 patches [B, P, 768]."""
+        tower = self.model.model.vision_tower
+        padding = torch.zeros(positions.shape[:2], dtype=torch.bool)
+        embedded = tower.patch_embedder(pixels.float() / 255, positions, padding)
+        return tower.encoder(
+            inputs_embeds=embedded, attention_mask=None, pixel_position_ids=positions
+        ).last_hidden_state
+
+    def soft_tokens(self, features: Tensor, rows: int) -> Tensor:
+        """Pooled and projected vision features [B, n, D]; the tower's own pooling, unpadded."""
+        batch, count, width = features.shape
+        columns = count // rows
+        grid = features.reshape(batch, rows // POOL, POOL, columns // POOL, POOL, width)
+        pooled = grid.float().mean(dim=(2, 4)).reshape(batch, -1, width) * width**0.5
+        return self.model.model.embed_vision(pooled)
+
+
+def ctc_loss(
+    log_probabilities: Tensor, targets: list[list[int]], lengths: list[int] | None = None
+) -> Tensor:
+    """Mean CTC loss per character."""
+    steps, batch, _ = log_probabilities.shape
+    sizes = torch.tensor([len(t) for t in targets])
+    flat = torch.tensor([token for target in targets for token in target])
+    inputs = torch.tensor(lengths) if lengths else torch.full((batch,), steps)
+    return F.ctc_loss(
+        log_probabilities.float(), flat, inputs, sizes, blank=BLANK, zero_infinity=True
+    )
+
+
+def column_loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the columns' characters; the many empty columns count less."""
+    weight = torch.ones(VOCAB_SIZE)
+    weight[BLANK] = 0.3
+    return F.nll_loss(log_probabilities.permute(1, 2, 0), labels, weight=weight)
+
+
+def resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path, work: Path) -> int:
+    """Load the newest joint checkpoint, or else the separately trained towers; the step reached."""
+    if path.exists():
+        stored = torch.load(path)
+        trainee.load_state_dict(stored["weights"])
+        optimizer.load_state_dict(stored["optimizer"])
+        return stored["step"]
+    for name, parts in (
+        ("vision", ("vision_tower", "columns.")),
+        ("audio", ("audio_tower", "frames.")),
+    ):
+        if (work / f"{name}.pt").exists():
+            graft(trainee, work / f"{name}.pt", parts)
+    return 0
+
+
+def graft(trainee: Trainee, path: Path, parts: tuple[str, ...]) -> None:
+    """Take over the weights whose names contain one of `parts` from another checkpoint."""
+    stored = torch.load(path)["weights"]
+    stored = {k.replace("_orig_mod.", ""): v for k, v in stored.items()}
+    chosen = {k: v for k, v in stored.items() if any(part in k for part in parts)}
+    trainee.load_state_dict(chosen, strict=False)
+
+
+def save(trainee: Trainee, path: Path, extra: dict) -> None:
+    """Write a training checkpoint so that a kill at any moment leaves a whole one."""
+    draft = path.with_suffix(".part")
+    weights = {k.replace("_orig_mod.", ""): v for k, v in trainee.state_dict().items()}
+    torch.save({"weights": weights, **extra}, draft)
+    draft.replace(path)

@@ -1,0 +1,104 @@
+"""One training or evaluation item: a conversation of text, pictures and clips with its answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from training import pictures, speech
+from training.tokenizer import encode, special
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as its patches, uint8 [P, 768]; `rows` counts rows of patches."""
+
+    patches: np.ndarray
+    rows: int
+    video: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Soft tokens it takes."""
+        return self.patches.shape[0] // 9
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sound clip as its log-mel frames [F, 128], with what is said, for the CTC head."""
+
+    mel: np.ndarray
+    text: str = ""
+
+    @property
+    def tokens(self) -> int:
+        """Soft tokens it takes."""
+        return speech.token_count(self.mel.shape[0])
+
+
+Part = str | Picture | Clip
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the user sends and what the model shall answer."""
+
+    parts: tuple[Part, ...]
+    answer: str
+
+
+@dataclass
+class Sequence:
+    """Token ids, labels (-100 where nothing is learnt) and where soft tokens go."""
+
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    media: list[tuple[int, Picture | Clip]] = field(default_factory=list)
+
+    def add(self, ids: list[int], learn: bool = False) -> None:
+        """Append tokens; with `learn`, they are to be predicted."""
+        self.ids += ids
+        self.labels += ids if learn else [-100] * len(ids)
+
+    def add_media(self, item: Picture | Clip) -> None:
+        """Append the run of soft tokens of a medium between its delimiters."""
+        if isinstance(item, Clip):
+            begin, soft, end = "<|audio>", "<|audio|>", "<audio|>"
+        else:
+            begin, soft, end = "<|image>", "<|image|>", "<image|>"
+            soft = "<|video|>" if item.video else soft
+        self.add([special(begin)])
+        self.media.append((len(self.ids), item))
+        self.add([special(soft)] * item.tokens + [special(end)])
+
+
+def picture(image: Image.Image, budget: int, video: bool = False) -> Picture:
+    """A picture through the published resize rule."""
+    resized = pictures.resize(image, budget)
+    return Picture(pictures.patches(resized), resized.height // 16, video)
+
+
+def clip(pcm: np.ndarray, text: str = "") -> Clip:
+    return Clip(speech.mel(pcm), text)
+
+
+def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
+    """The published chat form of `turns`; with `generate`, it ends where the model goes on."""
+    out = Sequence()
+    out.add([special("<bos>")])
+    newline = encode("\n")
+    for index, turn in enumerate(turns):
+        out.add([special("<|turn>"), *encode("user\n")])
+        for part in turn.parts:
+            if isinstance(part, str):
+                out.add(encode(part))
+            else:
+                out.add_media(part)
+        out.add([special("<turn|>"), *newline, special("<|turn>"), *encode("model\n")])
+        if generate and index == len(turns) - 1:
+            break
+        out.add([*encode(turn.answer), special("<turn|>")], learn=True)
+        out.add(newline)
+    return out

@@ -1,0 +1,244 @@
+"""The tasks of the demo, each a function that makes one conversation; both sides of the split."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from training import fonts, lines, phrases, pictures, shapes, speech, talk, words
+from training.samples import Clip, Picture, Turn, clip, picture
+from training.speech_cache import SpeechCache
+
+READ = ("Read the text.", "Read the text.", "What does it say?", "Read this.", "Read the page.")
+HEAR = (
+    "Transcribe the recording.",
+    "Transcribe the recording.",
+    "Transcribe the speech.",
+    "What is said?",
+)
+LINE_GRIDS = ((2, 24), (2, 27), (2, 30), (2, 33), (3, 18), (3, 20), (3, 22))
+FRAME_SIZES = ((512, 288), (448, 336), (400, 400), (480, 320))
+
+
+@dataclass
+class Source:
+    """Where random material comes from: a generator, the spoken cache, one side of the split."""
+
+    rng: random.Random
+    speech: SpeechCache | None = None
+    held_out: bool = False
+    ease: float = 1.0
+
+    @property
+    def fonts(self) -> list[str]:
+        """Fonts of this side of the split."""
+        return fonts.available(fonts.HELD_OUT if self.held_out else fonts.TRAIN)
+
+    def utterance(self, kind: str) -> str:
+        """Something to say of this side of the split (training: only what the cache holds)."""
+        if kind == "digits" and not self.held_out and self.speech is not None:
+            return self.speech.digits(self.rng)
+        return speech.utterance(self.rng, kind, self.held_out)
+
+    def spoken(self, text: str) -> Clip:
+        """`text` said by some voice of this side of the split, spoilt a little."""
+        if self.held_out or self.speech is None:
+            pcm = speech.synthesise(phrases.spoken(text), *speech.voice(self.rng, self.held_out))
+        else:
+            pcm = self.speech.saying(self.rng, text)
+        return clip(speech.spoil(self.rng, pcm, self.ease)[0], text)
+
+
+def _either_order(rng: random.Random, item: Picture | Clip, text: str) -> tuple:
+    return (item, text) if rng.random() < 0.8 else (text, item)
+
+
+def line(source: Source, grid: tuple[int, int], most: int = 24) -> tuple[Turn, np.ndarray]:
+    """One line on a strip that becomes `grid` tokens; also its column labels."""
+    rng = source.rng
+    text = words.line(rng, min(most, int(grid[1] * 0.85)), source.held_out)
+    image, spans = lines.strip(rng, text, lines.strip_size(rng, *grid), source.fonts, source.ease)
+    seen = picture(image, 70)
+    labels = lines.column_labels(spans, grid[1] * 6)
+    return Turn(_either_order(rng, seen, rng.choice(READ)), text), labels
+
+
+def crop(source: Source, grid: tuple[int, int], most: int = 14) -> tuple[Turn, np.ndarray]:
+    """A short line scaled straight to a small grid: the same letters at a third of the cost."""
+    rng = source.rng
+    rows, columns = grid
+    text = words.line(rng, min(most, int(columns * 0.8)), source.held_out)
+    height = rng.randint(48, 100)
+    size = (round(height * columns / rows * rng.uniform(0.85, 1.15)), height)
+    image, spans = lines.strip(rng, text, size, source.fonts, source.ease)
+    scaled = image.resize((columns * 48, rows * 48), Image.Resampling.BICUBIC)
+    seen = Picture(pictures.patches(scaled), rows * 3)
+    turn = Turn(_either_order(rng, seen, rng.choice(READ)), text)
+    return turn, lines.column_labels(spans, columns * 6)
+
+
+def seeing(
+    source: Source,
+    size: tuple[int, int],
+    kinds: tuple[str, ...],
+    budget: int = 70,
+    grid: tuple[int, int] | None = None,
+) -> Turn:
+    """A question about shapes on a picture of `size`, or on a small `grid` to spare training."""
+    rng = source.rng
+    while True:
+        kind = rng.choice(kinds)
+        count = 1
+        if kind in ("count", "see", "box"):
+            count = rng.choice([1, 1, 2, 2, 3] if kind != "count" else [1, 2, 3, 4, 5])
+        elif kind in ("relation", "colour_of"):
+            count = 2
+        scene = shapes.scene(rng, size, count, source.held_out)
+        asked = shapes.question(rng, scene, kind)
+        if asked:
+            seen = _scaled(scene.image, grid) if grid else picture(scene.image, budget)
+            return Turn(_either_order(rng, seen, asked[0]), asked[1])
+
+
+def _scaled(image: Image.Image, grid: tuple[int, int]) -> Picture:
+    rows, columns = grid
+    scaled = image.resize((columns * 48, rows * 48), Image.Resampling.BICUBIC)
+    return Picture(pictures.patches(scaled), rows * 3)
+
+
+def hearing(source: Source, kind: str) -> Turn:
+    """A recording to transcribe."""
+    text = source.utterance(kind)
+    ask = source.rng.choice(HEAR)
+    return Turn(_either_order(source.rng, source.spoken(text), ask), text)
+
+
+def _frame(source: Source, kind: str, size: tuple[int, int]) -> tuple[Picture, str]:
+    """A camera frame about which a spoken question of `kind` can be asked, and its answer."""
+    rng = source.rng
+    if kind == "read":
+        text = words.line(rng, 10, source.held_out)
+        return picture(lines.page(rng, [text], size, source.fonts, source.ease), 70), text
+    count = rng.randint(1, 5) if kind == "count" else 1
+    if kind == "see":
+        count = rng.choice([1, 1, 2])
+    scene = shapes.scene(rng, size, count, source.held_out)
+    answers = {
+        "colour": scene.things[0].colour.capitalize() + ".",
+        "shape": f"A {scene.things[0].shape}.",
+        "count": shapes.NUMBERS[len(scene.things)].capitalize() + ".",
+        "see": shapes.describe(scene.things),
+    }
+    return picture(scene.image, 70), answers[kind]
+
+
+def live(source: Source, size: tuple[int, int]) -> Turn:
+    """A spoken question about the newest frame, frames and clip in time order."""
+    rng = source.rng
+    kind = rng.choice(["colour", "colour", "shape", "shape", "count", "see", "see", "read"])
+    frame, answer = _frame(source, kind, size)
+    heard = source.spoken(rng.choice(phrases.QUESTIONS[kind]))
+    draw = rng.random()
+    if draw < 0.5:
+        return Turn((frame, heard), answer)
+    if draw < 0.75:
+        return Turn((heard, frame), answer)
+    earlier, _ = _frame(source, rng.choice(["see", "colour"]), size)
+    return Turn((earlier, frame, heard) if draw < 0.9 else (earlier, heard, frame), answer)
+
+
+def voice_only(source: Source, size: tuple[int, int]) -> Turn:
+    """Something said without a question about the picture: greeted, or told what was heard."""
+    rng = source.rng
+    kind = rng.choice(["command", "greeting", "digits"])
+    text = source.utterance(kind)
+    replies = {
+        "hello": talk.HELLO,
+        "good morning": talk.HELLO,
+        "who are you": talk.WHO,
+        "what can you do": talk.WHAT,
+    }
+    heard = source.spoken(text)
+    parts = (heard,) if rng.random() < 0.6 else (_frame(source, "see", size)[0], heard)
+    return Turn(parts, replies.get(text, f"You said: {text}"))
+
+
+def page(source: Source, grid: tuple[int, int], count: int, budget: int = 70) -> Turn:
+    """`count` lines on a card or page that becomes `grid` tokens at `budget`."""
+    rng = source.rng
+    rows, columns = grid
+    most = max(6, int(columns * 48 / max(34, 0.45 * 48 * rows / count)))
+    texts = [words.line(rng, min(most, 24), source.held_out) for _ in range(count)]
+    size = lines.strip_size(rng, rows, columns, budget)
+    image = lines.page(rng, texts, size, source.fonts, source.ease)
+    asked = rng.choice(READ)
+    return Turn(_either_order(rng, picture(image, budget), asked), "\n".join(texts))
+
+
+def chat(source: Source) -> tuple[Turn, ...]:
+    """One to three typed exchanges."""
+    count = source.rng.choice([1, 1, 1, 2, 3])
+    pairs = [talk.exchange(source.rng, source.held_out) for _ in range(count)]
+    return tuple(Turn((asked,), answer) for asked, answer in pairs)
+
+
+COLOUR_NAMES = ("red", "green", "blue", "yellow", "orange", "purple", "white")
+
+
+def _field(colour: tuple[int, int, int], rng: random.Random) -> Picture:
+    tint = tuple(min(255, max(0, v + rng.randint(-10, 10))) for v in colour)
+    return picture(Image.new("RGB", (320, 180), tint), 70, video=True)
+
+
+def video(source: Source) -> Turn:
+    """Flashes on black: which colour came first or last, or how many flashes there were."""
+    rng = source.rng
+    black = _field((18, 18, 18), rng)
+    flashes = rng.randint(1, 4)
+    colours = rng.sample(COLOUR_NAMES, flashes)
+    parts: list = []
+    moment = 0
+
+    def add(item: Picture) -> None:
+        nonlocal moment
+        parts.append(f"{' ' if parts else ''}{moment // 60:02d}:{moment % 60:02d} ")
+        parts.append(item)
+        moment += 1
+
+    for colour in colours:
+        for _ in range(rng.choice([1, 1, 2])):
+            add(black)
+        lit = _field(shapes.COLOURS[colour], rng)
+        for _ in range(rng.choice([1, 1, 2])):
+            add(lit)
+    if rng.random() < 0.5:
+        add(black)
+    asks = {
+        "Which colour came first?": colours[0].capitalize() + ".",
+        "Which colour came last?": colours[-1].capitalize() + ".",
+        "How many flashes were there?": shapes.NUMBERS[flashes].capitalize() + ".",
+    }
+    asked = rng.choice(tuple(asks))
+    return Turn((*parts, asked), asks[asked])
+
+
+def check_grid(grid: tuple[int, int], seen: Picture) -> bool:
+    """Whether the resize rule gave the grid that was meant."""
+    return seen.rows == grid[0] * 3 and seen.tokens == grid[0] * grid[1]
+
+
+__all__ = [
+    "Source",
+    "chat",
+    "hearing",
+    "line",
+    "live",
+    "page",
+    "pictures",
+    "seeing",
+    "video",
+    "voice_only",
+]
