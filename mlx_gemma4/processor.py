@@ -8,7 +8,6 @@ and `audio_processing`.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ from mlx_gemma4.media.sound import load_sound, split_at_pauses
 from mlx_gemma4.media.video import VideoFrames, sample_video, timestamp
 from mlx_gemma4.messages import Audio, Image, MediaPart, Message, Video
 from mlx_gemma4.tokenizer import Tokenizer
-
-log = logging.getLogger(__name__)
 
 # The only values the front end is built for; a checkpoint that asks for others is refused.
 _FRONT_END = {
@@ -318,8 +315,7 @@ class Processor:
         try:
             self._place_sound(part.source, prompt)
         except MediaError as error:
-            log.info("no sound track: %s", error)
-            prompt.notices.append(f'"{name}" has no sound that can be decoded; only seen.')
+            prompt.notices.append(f'Only the pictures of "{name}" are used: {error}')
 
     def _sampled(self, part: Video, options: MediaOptions) -> VideoFrames:
         count = options.video_frames

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,6 +65,15 @@ class VideoFrames:
         return self.total / self.fps
 
 
+def _opencv() -> Any:
+    """OpenCV, told to keep its decoders' complaints to itself: errors are sentences of ours."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, at the first video
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
+
+
 def timestamp(seconds: float) -> str:
     """Time as the model reads it: minutes and whole seconds, `MM:SS`; hours are minutes too."""
     return f"{int(seconds // 60):02d}:{int(seconds % 60):02d}"
@@ -97,6 +107,18 @@ def sample_video(
     path = Path(path)
     name = f'"{path.name}"'
     _check_file(path, name)
+    try:
+        return _read(path, name, num_frames, fps, budget)
+    except _opencv().error as error:
+        log.info("OpenCV gave up: %s", error)
+        raise MediaError(
+            f"{name} is damaged and cannot be played; copy or download it again."
+        ) from error
+
+
+def _read(
+    path: Path, name: str, num_frames: int | None, fps: float | None, budget: int
+) -> VideoFrames:
     with _Reader(path, name) as reader:
         total = reader.reported
         rate = reader.fps
@@ -162,8 +184,7 @@ class _Reader:
         self.size = (0, 0)
 
     def __enter__(self) -> _Reader:
-        import cv2
-
+        cv2 = _opencv()
         self._open()
         reported = self.capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.reported = int(reported) if 0 < reported < 2**31 else 0
@@ -182,8 +203,7 @@ class _Reader:
 
     def _open(self) -> None:
         """Open at the first frame; rotation metadata is honoured by the decoder."""
-        import cv2
-
+        cv2 = _opencv()
         if self._capture is not None:
             self._capture.release()
         self._capture = cv2.VideoCapture(str(self._path))
