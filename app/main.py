@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from app.controllers.settings_controller import SettingsController
 from app.core.commands import EngineOptions
 from app.core.errors import AppError
 from app.core.paths import AppPaths
+from app.pages import add_live_page
 from app.services.device_report import device_sections
 from app.services.downloads import Downloads
 from app.services.engine_client import EngineClient, Timing
@@ -83,6 +85,16 @@ class App:
         self.state.chat.save_now()
         self.library.close()
 
+    def delete_all_data(self) -> None:
+        """Remove chats, attachments, settings and logs (after `close`); models stay."""
+        for path in (*self.paths.data.iterdir(), self.paths.logs):
+            if path == self.paths.lock_file:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
 
 def build_app(options: AppOptions, timing: Timing | None = None) -> App:
     """Make everything but the window; needs a Q(Core)Application. Raises AppError."""
@@ -111,6 +123,19 @@ def build_app(options: AppOptions, timing: Timing | None = None) -> App:
         notices=tuple(notices),
     )
     return App(options, paths, engine, library, downloads, state)
+
+
+class _FirstPaint(QObject):
+    """Tells once when the window has drawn itself."""
+
+    painted = Signal()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Wait for the first paint; what follows comes after it."""
+        if event.type() is QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, self.painted.emit)
+        return super().eventFilter(watched, event)
 
 
 class _FileOpener(QObject):
@@ -157,16 +182,24 @@ def _run_window(options: AppOptions, lock: InstanceLock, started: float) -> int:
     opener.opened.connect(window.open_files, Qt.ConnectionType.QueuedConnection)
     application.installEventFilter(opener)
     lock.listen(opener.opened.emit)
+    first_paint = _FirstPaint()
+    first_paint.painted.connect(lambda: _after_first_paint(app, window, started))
+    window.installEventFilter(first_paint)
+    wipe: list[bool] = []
+    window.delete_data_wanted.connect(lambda: (wipe.append(True), application.quit()))
     window.show()
-    QTimer.singleShot(0, lambda: _after_first_paint(app, window, started))
     code = application.exec()
+    window.hide()
     app.close()
+    if wipe:
+        app.delete_all_data()
     return code
 
 
 def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     log.info("first paint after %.0f ms", (time.perf_counter() - started) * 1000)
     app.start()
+    add_live_page(app, window)
     if app.options.files:
         window.open_files(list(app.options.files))
     if app.options.screenshot:

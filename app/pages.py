@@ -1,0 +1,47 @@
+"""Part of the composition root: the pages that are made after the first paint.
+
+Their controllers pull in numpy, PortAudio and Qt Multimedia, which the first paint must not wait
+for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.controllers.live_controller import LiveController, LiveDevices
+    from app.core.settings import Settings
+    from app.main import App
+    from app.ui.main_window import MainWindow
+
+
+def add_live_page(app: App, window: MainWindow) -> LiveController:
+    """The live page with the devices of the settings; nothing is opened before it is started."""
+    from app.controllers.live_controller import LiveController
+    from app.services.permissions import QtPermissions
+    from app.ui.live.live_page import LivePage
+
+    settings = app.state.settings
+    controller = LiveController(
+        app.engine, QtPermissions(), _devices(settings.settings), parent=window
+    )
+    window.add_page(
+        "live", "Live", "audio-lines", LivePage(window.theme, controller), before="models"
+    )
+    return controller
+
+
+def _devices(settings: Settings) -> LiveDevices:
+    from app.controllers.live_controller import LiveDevices
+    from app.services.camera import open_source
+    from app.services.microphone import Microphone
+    from app.services.playback import Playback
+    from app.services.speech import SpeechOptions, system_synth
+
+    return LiveDevices(
+        make_microphone=lambda clock: Microphone(clock, settings.microphone),
+        make_speaker=lambda clock, reference: Playback(clock, reference, settings.speaker),
+        make_camera=lambda clock: open_source(clock, settings.camera),
+        synth=system_synth(SpeechOptions(settings.voice, settings.speech_rate / 100)),
+        echo=settings.barge_in,
+    )
