@@ -143,7 +143,7 @@ class AudioAttention(nn.Module):
 
     def relative_keys(self, table: mx.array) -> mx.array:
         """Keys of the distances: table [distances, hidden] to float32 [heads, dim, distances]."""
-        keys = self.relative_k_proj(table.astype(self.relative_k_proj.weight.dtype))
+        keys = self.relative_k_proj(table.astype(self.per_dim_scale.dtype))
         return keys.astype(mx.float32).reshape(-1, self._heads, self._head_dim).transpose(1, 2, 0)
 
     def _heads_first(self, x: mx.array) -> mx.array:
@@ -297,6 +297,11 @@ class AudioTower(nn.Module):
         hidden = self.subsample(None, mx.array(mel))
         return self.encode(hidden, self.relative_keys(), self.initial_state())[0]
 
+    @property
+    def dtype(self) -> mx.Dtype:
+        """Type of the features; read off a tensor that is never quantised."""
+        return self.output_proj.bias.dtype
+
     def stream(self) -> AudioStream:
         """A new clip, to be encoded piece by piece."""
         return AudioStream(self)
@@ -306,8 +311,7 @@ class AudioTower(nn.Module):
         config = self.config
         heads, past = config.num_attention_heads, visible_keys(config) - 1
         none = mx.zeros((heads, past, config.hidden_size // heads), dtype=mx.float32)
-        dtype = self.output_proj.weight.dtype
-        tail = mx.zeros((config.conv_kernel_size - 1, config.hidden_size), dtype=dtype)
+        tail = mx.zeros((config.conv_kernel_size - 1, config.hidden_size), dtype=self.dtype)
         return AudioState(0, (LayerState(none, none, tail),) * len(self.layers))
 
     def relative_keys(self) -> list[mx.array]:

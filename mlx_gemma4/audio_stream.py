@@ -95,15 +95,11 @@ class AudioStream:
         state, tail = self._mark.state, self._mark.tail
         if not frames.shape[0]:
             self._mark = self._mark._replace(pending=rest)
-            return mx.zeros((0, self._tower.config.output_proj_dims), dtype=self._dtype)
+            return mx.zeros((0, self._tower.config.output_proj_dims), dtype=self._tower.dtype)
         hidden = self._tower.subsample(tail, frames)
         features, after = self._tower.encode(hidden, self._relative, state)
         self._mark = StreamMark(after, frames[-_TAIL:], rest, finished=False)
         return features
-
-    @property
-    def _dtype(self) -> mx.Dtype:
-        return self._tower.output_proj.weight.dtype
 
 
 class ClipMark(NamedTuple):

@@ -65,7 +65,7 @@ class PatchEmbedder(nn.Module):
 
         The tower was trained on pixels in -1..1 and maps them itself: `2 · (pixel - 0.5)`.
         """
-        pixels = (2.0 * (patches - 0.5)).astype(self.input_proj.weight.dtype)
+        pixels = (2.0 * (patches - 0.5)).astype(self.position_embedding_table.dtype)
         columns, rows = self.position_embedding_table
         return self.input_proj(pixels) + (columns[positions[:, 0]] + rows[positions[:, 1]])
 

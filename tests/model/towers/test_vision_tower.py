@@ -1,6 +1,7 @@
 """The vision tower against transformers, block by block and whole."""
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 import torch
@@ -145,3 +146,13 @@ def test_bfloat16_stays_bfloat16():
     ours.set_dtype(mx.bfloat16)
     patches, positions = (mx.array(part) for part in picture(3, 3))
     assert ours(patches, positions).dtype == mx.bfloat16
+
+
+def test_a_quantised_tower_still_sees():
+    ours, _ = make("large")
+    patches, positions = (mx.array(part) for part in picture(6, 3))
+    plain = ours(patches, positions)
+    eligible = lambda _, m: isinstance(m, nn.Linear) and m.weight.shape[-1] % 32 == 0  # noqa: E731
+    nn.quantize(ours, group_size=32, bits=8, class_predicate=eligible)
+    assert isinstance(ours.patch_embedder.input_proj, nn.QuantizedLinear)
+    assert_close(ours(patches, positions), np.array(plain), 0.2)
