@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
@@ -17,6 +15,8 @@ from app.ui.widgets.labels import Label
 
 def version() -> str:
     """The app's version; "0" where it runs without being installed."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("facet")
     except importlib.metadata.PackageNotFoundError:
@@ -76,6 +76,8 @@ class LicencesBox(QDialog):
 
 def licence_text() -> str:
     """In the bundle every text; from source each installed package with the name of its licence."""
+    import importlib.metadata
+
     icons = (assets_dir() / "icons" / "LICENSE").read_text(encoding="utf-8")
     if notices := third_party_notices():
         return f"{notices}\n\nIcons\n\n{icons}"

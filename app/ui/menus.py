@@ -45,6 +45,7 @@ class Menus:
         self._calls = calls
         self._settings = settings
         self.actions: dict[str, QAction] = {}
+        window.menuBar().setAccessibleName("Menu bar")
         self._build_file()
         self._build_edit()
         self._build_view()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -55,10 +56,33 @@ def theme(qapp: QApplication) -> Theme:
     return made
 
 
+BOXES = """```json
+[{"box_2d": [120, 80, 520, 460], "label": "cup"},
+ {"box_2d": [560, 500, 900, 940], "label": "spoon"}]
+```"""
+SCRIPT = {
+    "word_s": 0.002,
+    "rules": [
+        {"match": "table", "answer": "| Fruit | Price |\n|---|---:|\n| Banana | 0.35 |"},
+        {"match": "code", "answer": "Here:\n\n```python\nx = 1\n```\n"},
+        {"match": "where", "answer": BOXES},
+        {"match": "long", "answer": "All work and no play makes one answer. ", "repeat": 60},
+        {
+            "match": "break",
+            "answer": "This goes well until",
+            "failing": {"after_words": 3, "message": "The script told me to fail."},
+        },
+    ],
+}
+
+
 @pytest.fixture
 def app(qapp: QApplication, tmp_path: Path) -> Iterator[App]:
     """Everything but the window, with the scripted engine."""
-    made = build_app(AppOptions(data_dir=str(tmp_path / "data"), in_process=True, script="default"))
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps(SCRIPT), encoding="utf-8")
+    options = AppOptions(data_dir=str(tmp_path / "data"), in_process=True, script=str(script))
+    made = build_app(options)
     yield made
     made.close()
 

@@ -200,9 +200,6 @@ def make_all(target: Path) -> None:
         _each_look(show, "empty-chat")
         show.talk("What is in this picture?", ANSWER, picture=True)
         _each_look(show, "chat")
-        window.chat_page.transcript.focus_row(1)
-        show.window.theme.set_mode("light")
-        show.shoot("chat-keyboard-light-1440")
         show.talk("Where are they?", MARKS, picture=False)
         _each_look(show, "marks")
         for page in ("models", "settings", "doctor"):

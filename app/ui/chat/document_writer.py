@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from markdown_it.token import Token
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import (
     QFontMetricsF,
@@ -31,6 +31,9 @@ from app.ui.chat.inline_formats import InlineFormats
 from app.ui.chat.markdown import Block
 from app.ui.chat.math_image import draw_image, render_svg
 from app.ui.theme import LINE_HEIGHT, Theme
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 # Marks on text blocks, read back by the view that paints behind them.
 CODE_LANGUAGE = QTextFormat.Property.UserProperty + 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from markdown_it.token import Token
+from typing import TYPE_CHECKING
+
 from PySide6.QtGui import QFont, QTextCharFormat
 
 from app.ui.chat.markdown import is_safe_link
 from app.ui.theme import Theme
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 HEADING_SIZES = {1: 18, 2: 16, 3: 14}
 

@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_inline import StateInline
-from markdown_it.token import Token
-from mdit_py_plugins.dollarmath import dollarmath_plugin
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
 
 LINK_SCHEMES = frozenset({"http", "https", "mailto"})
 # A reply longer than this is shown as plain text; no model answers that much in one turn.
@@ -64,7 +65,10 @@ def _latex_delimiters(state: StateInline, silent: bool) -> bool:
 
 @cache
 def _parser() -> MarkdownIt:
-    """The one parser; it holds no state between calls."""
+    """The one parser, made (and its library loaded) with the first text; holds no state."""
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING})
     parser.enable(["table", "strikethrough"])
     parser.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
@@ -74,6 +78,8 @@ def _parser() -> MarkdownIt:
 
 def plain_block(text: str) -> Block:
     """One paragraph that shows `text` as it is, with its line breaks (as U+2028)."""
+    from markdown_it.token import Token
+
     shown = text.replace("\n", "\u2028")
     inline = Token("inline", "", 0, content=text, children=[Token("text", "", 0, content=shown)])
     tokens = (Token("paragraph_open", "p", 1), inline, Token("paragraph_close", "p", -1))

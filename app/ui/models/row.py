@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from app.controllers.model_controller import ModelRow
 from app.core.events import Fit
@@ -14,6 +15,7 @@ from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import Card, ElidedLabel, IconLabel, Label
 
 PROGRESS_STEPS = 1000
+NARROW = 420
 # Downloads that move only when the person says so.
 STILL = (DownloadState.PAUSED, DownloadState.FAILED)
 _VERDICT_ROLES = {Fit.FITS: "ok", Fit.TIGHT: "warn", Fit.WONT: "danger"}
@@ -49,6 +51,7 @@ class ModelRowWidget(Card):
         self._progress: QProgressBar | None = None
         self._progress_words: Label | None = None
         self.setAccessibleName(f"{row.label}, {takes_words(takes_of(row))}")
+        self._head = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(theme.px(16), theme.px(10), theme.px(12), theme.px(10))
         self._column.setSpacing(theme.px(6))
@@ -70,19 +73,29 @@ class ModelRowWidget(Card):
         self._progress_words.setText(words)
         self._progress.setAccessibleDescription(words)
 
-    def _build_head(self) -> QHBoxLayout:
+    def _build_head(self) -> QBoxLayout:
         theme, row = self._theme, self.row
         words = QVBoxLayout()
         words.setSpacing(0)
         words.addWidget(ElidedLabel(row.label))
         words.addWidget(self._facts())
-        line = QHBoxLayout()
-        line.setSpacing(theme.px(12))
-        line.addLayout(words, 1)
-        line.addWidget(CapabilityGlyphs(theme, row))
+        right = QHBoxLayout()
+        right.setSpacing(theme.px(12))
+        right.addWidget(CapabilityGlyphs(theme, row))
+        right.addStretch()
         for button in self._buttons():
-            line.addWidget(button)
-        return line
+            right.addWidget(button)
+        self._head.setSpacing(theme.px(8))
+        self._head.addLayout(words, 1)
+        self._head.addLayout(right)
+        return self._head
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Glyphs and button go below the name where there is no room beside it."""
+        super().resizeEvent(event)
+        down = self.width() < self._theme.px(NARROW)
+        direction = QBoxLayout.Direction
+        self._head.setDirection(direction.TopToBottom if down else direction.LeftToRight)
 
     def _facts(self) -> QWidget:
         holder = QWidget()

@@ -220,6 +220,7 @@ class SettingLine(QWidget):
     def __init__(self, theme: Theme, spec: SettingSpec) -> None:
         super().__init__()
         self.spec = spec
+        self._theme = theme
         self._row: QBoxLayout | None = None
         self.field = make_field(theme, spec)
         words = QVBoxLayout()
@@ -233,7 +234,7 @@ class SettingLine(QWidget):
             column.addLayout(words)
             column.addWidget(self.field)
             return
-        self._narrow = theme.px(NARROW)
+        theme.changed.connect(self._turn)
         self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
         self._row.setContentsMargins(0, theme.px(6), 0, theme.px(6))
         self._row.setSpacing(theme.px(8))
@@ -243,8 +244,11 @@ class SettingLine(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The control goes below the words where there is no room beside them."""
         super().resizeEvent(event)
+        self._turn()
+
+    def _turn(self) -> None:
         if self._row is not None:
-            down = self.width() < self._narrow
+            down = self.width() < self._theme.px(NARROW)
             direction = QBoxLayout.Direction
             self._row.setDirection(direction.TopToBottom if down else direction.LeftToRight)
 
