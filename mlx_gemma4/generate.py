@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import mlx.core as mx
 import numpy as np
@@ -301,7 +301,7 @@ class Decoder:
         for count in _counter():
             following = sampler(model.greedy_logits(model.step_hidden(token, cache)))
             mx.async_eval(following)
-            yield int(token.item())
+            yield _id(token)
             token = following
             if count % _CLEAR_EVERY == 0:
                 mx.clear_cache()
@@ -319,13 +319,18 @@ class Decoder:
         logits = model.greedy_logits(hidden)
         for count in _counter():
             allowed = gate.allowed(parser.channel)
-            token = int(sampler(logits, allowed).item())
+            token = _id(sampler(logits, allowed))
             gate.feed(token, parser.channel)
             logits = model.greedy_logits(model.step_hidden(token, cache))
             mx.async_eval(logits)
             yield token
             if count % _CLEAR_EVERY == 0:
                 mx.clear_cache()
+
+
+def _id(token: mx.array) -> int:
+    """Wait for a token: the only point at which the host and the accelerator meet."""
+    return cast("int", token.item())
 
 
 def _counter() -> Iterator[int]:

@@ -48,8 +48,8 @@ def prefill(
     check_length(model, len(inputs), cache.offset)
     soft: list[tuple[int, mx.array]] = []
     for (start, _, _), item in zip(inputs.runs(), inputs.media, strict=True):
-        encode = model.encode_image if isinstance(item, ImagePatches) else model.encode_audio
-        rows = encode(item)
+        picture = isinstance(item, ImagePatches)
+        rows = model.encode_image(item) if picture else model.encode_audio(item)
         mx.eval(rows)
         soft.append((start, rows))
         yield Progress(0, len(inputs))

@@ -125,18 +125,18 @@ class Sampler:
     def _prepare(self, logits: mx.array, allowed: mx.array | None) -> mx.array:
         logits = logits.reshape(-1)
         if self._seen is not None:
-            logits = self._penalise(self._cap(logits))
+            logits = self._penalise(self._cap(logits), self._seen)
         if self._banned is not None:
             logits = mx.where(self._banned, -mx.inf, logits)
         if allowed is not None:
             logits = mx.where(allowed, logits, -mx.inf)
         return logits
 
-    def _penalise(self, logits: mx.array) -> mx.array:
+    def _penalise(self, logits: mx.array, seen: mx.array) -> mx.array:
         """Keskar et al. 2019, eq. 2, with negative logits multiplied as in transformers."""
         penalty = self._options.repetition_penalty
         changed = mx.where(logits > 0, logits / penalty, logits * penalty)
-        return mx.where(self._seen, changed, logits)
+        return mx.where(seen, changed, logits)
 
     def _cap(self, logits: mx.array) -> mx.array:
         """``c · tanh(x / c)`` in float32: bfloat16 would round logits by up to 0.12."""

@@ -8,10 +8,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mlx_gemma4.cli import common
 from mlx_gemma4.errors import PromptError
 from mlx_gemma4.messages import Audio, Image, MediaPart, Message, message
+
+if TYPE_CHECKING:
+    from mlx_gemma4.generate import GenerateOptions
+    from mlx_gemma4.inputs import ModelInputs
+    from mlx_gemma4.model import Gemma4
+    from mlx_gemma4.processor import Processor
+    from mlx_gemma4.tools import ReplyEvent, ToolOutcome
 
 EXAMPLES = """\
 examples:
@@ -51,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
     model, processor = common.load_for(args)
     media = common.media_options(args, processor)
     if args.raw:
-        inputs = processor.raw(_with_placeholders(prompt, args.media), args.media, media)
-        events = _stream(model, processor, inputs, options)
+        text = _with_placeholders(prompt, args.media)
+        events = _reply(model, processor, processor.raw(text, args.media, media), options)
     else:
-        events = _chat(args, prompt, model, processor, options, media)
+        events = _answer(args, prompt, model, processor, options)
     common.print_reply(events, stats=args.stats)
     return 0
 
@@ -77,7 +85,9 @@ def _with_placeholders(prompt: str, media: list[MediaPart]) -> str:
     return "".join(marks.get(type(part), "<|video|>") for part in media) + prompt
 
 
-def _stream(model, processor, inputs, options) -> Iterator:  # noqa: ANN001
+def _reply(
+    model: Gemma4, processor: Processor, inputs: ModelInputs, options: GenerateOptions
+) -> Iterator[ReplyEvent]:
     from mlx_gemma4.generate import stream
 
     for notice in inputs.notices:
@@ -85,15 +95,23 @@ def _stream(model, processor, inputs, options) -> Iterator:  # noqa: ANN001
     return stream(model, processor, inputs, options)
 
 
-def _chat(args, prompt, model, processor, options, media) -> Iterator:  # noqa: ANN001
+def _answer(
+    args: argparse.Namespace,
+    prompt: str,
+    model: Gemma4,
+    processor: Processor,
+    options: GenerateOptions,
+) -> Iterator[ReplyEvent | ToolOutcome]:
+    """Answer as a chat turn, with the tools of the command line."""
     from mlx_gemma4.tools import run_with_tools, tools_from_file
 
     tools = tools_from_file(args.tools) if args.tools else ()
+    media = common.media_options(args, processor)
     messages = [message("system", args.system)] if args.system else []
     messages.append(message("user", *args.media, prompt))
 
-    def reply(conversation: list[Message]) -> Iterator:
+    def reply(conversation: list[Message]) -> Iterator[ReplyEvent]:
         inputs = processor.inputs(conversation, think=args.think, tools=tools, options=media)
-        return _stream(model, processor, inputs, options)
+        return _reply(model, processor, inputs, options)
 
     return run_with_tools(reply, messages, tools)
