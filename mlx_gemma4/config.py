@@ -26,6 +26,8 @@ _TOWER_TYPES = ("gemma4",)
 _UNIFIED_TYPES = ("gemma4_unified",)
 _TEXT_TYPES = ("gemma4_text", "gemma4_unified_text")
 _DEFAULT_PATTERN = 6  # every sixth layer is full when a file does not list them (transformers)
+_MAX_LAYERS = 1024
+_MAX_WIDTH = 1 << 20
 _END_OF_TURN = 106  # <turn|>
 _TOOL_RESPONSE = 50  # <|tool_response>: the model stops after a tool call
 
@@ -304,8 +306,15 @@ class Gemma4Config:
         """
         if not isinstance(raw, Mapping):
             raise ConfigError("config.json does not hold a JSON object, so it is no checkpoint.")
-        raw = _present(raw)
-        generation = _present(generation or {})
+        try:
+            return cls._parsed(_present(raw), _present(generation or {}))
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+            raise ConfigError(
+                f"config.json holds a value of the wrong kind ({error}); download it again."
+            ) from error
+
+    @classmethod
+    def _parsed(cls, raw: dict[str, Any], generation: dict[str, Any]) -> Gemma4Config:
         model_type = str(raw.get("model_type", ""))
         if model_type not in (*_TOWER_TYPES, *_UNIFIED_TYPES, *_TEXT_TYPES):
             raise ConfigError(
@@ -371,7 +380,7 @@ def _build(kind: type[_T], raw: Mapping[str, Any], **resolved: Any) -> _T:
 
 def _text(raw: Mapping[str, Any], top: Mapping[str, Any], unified: bool) -> TextConfig:
     count = raw.get("num_hidden_layers")
-    if not isinstance(count, int) or not 0 < count <= 1024:
+    if not isinstance(count, int) or not 0 < count <= _MAX_LAYERS:
         raise ConfigError(f"config.json gives num_hidden_layers as {count!r}, not a layer count.")
     _refuse_foreign(raw)
     kinds = list(raw.get("layer_types") or _default_layer_types(count))
@@ -444,7 +453,7 @@ def _vision(raw: Mapping[str, Any], unified: bool) -> VisionConfig | UnifiedVisi
     if unified:
         return _build(UnifiedVisionConfig, sub)
     theta = (sub.get("rope_parameters") or {}).get("rope_theta", 100.0)
-    return _build(VisionConfig, sub, rope_theta=float(theta))
+    return _checked_tower(_build(VisionConfig, sub, rope_theta=float(theta)))
 
 
 def _audio(raw: Mapping[str, Any], unified: bool) -> AudioConfig | UnifiedAudioConfig | None:
@@ -454,7 +463,17 @@ def _audio(raw: Mapping[str, Any], unified: bool) -> AudioConfig | UnifiedAudioC
     if unified:
         return _build(UnifiedAudioConfig, sub)
     channels = tuple(sub.get("subsampling_conv_channels") or (128, 32))
-    return _build(AudioConfig, sub, subsampling_conv_channels=channels)
+    return _checked_tower(_build(AudioConfig, sub, subsampling_conv_channels=channels))
+
+
+def _checked_tower(tower: _T) -> _T:
+    """Refuse counts that cannot be a tower, before anything is allocated for them."""
+    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads"):
+        count = getattr(tower, name)
+        limit = _MAX_LAYERS if name == "num_hidden_layers" else _MAX_WIDTH
+        if not isinstance(count, int) or not 0 < count <= limit:
+            raise ConfigError(f"config.json gives a tower's {name} as {count!r}, not a count.")
+    return tower
 
 
 def _ids(value: int | list[int]) -> tuple[int, ...]:
@@ -480,7 +499,7 @@ def _check_text(text: TextConfig) -> None:
     sizes = "hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim"
     for name in (*sizes.split(), "global_head_dim", "sliding_window", "vocab_size"):
         value = getattr(text, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MAX_WIDTH * 8:
             raise ConfigError(
                 f"config.json gives {name} as {value!r}; it must be a positive count."
             )

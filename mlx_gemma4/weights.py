@@ -365,7 +365,9 @@ def _fill(
 
 def materialise(model: nn.Module, progress: Progress | None = None) -> None:
     """Evaluate all parameters, a bounded number of bytes at a time."""
-    arrays = [array for _, array in tree_flatten(model.parameters())]
+    named = tree_flatten(model.parameters())
+    _check_buffers(named)
+    arrays = [array for _, array in named]
     total, done = sum(array.nbytes for array in arrays), 0
     if progress:
         progress(0, total, "load")
@@ -380,6 +382,17 @@ def materialise(model: nn.Module, progress: Progress | None = None) -> None:
         done += sum(array.nbytes for array in batch)
         if progress:
             progress(done, total, "load")
+
+
+def _check_buffers(named: list[tuple[str, mx.array]]) -> None:
+    """The per-layer table in bfloat16 (4.7 GB) is larger than one buffer of some GPUs."""
+    limit = mx.device_info().get("max_buffer_length")
+    for name, array in named:
+        if limit and array.nbytes > int(limit):
+            raise WeightsError(
+                f"{name} takes {array.nbytes / 1e9:.1f} GB, more than this GPU can hold in one "
+                f"piece ({int(limit) / 1e9:.1f} GB); use a quantised checkpoint."
+            )
 
 
 def _batches(arrays: list[mx.array]) -> Iterator[list[mx.array]]:

@@ -138,6 +138,12 @@ def test_stop_ids_are_joined():
     "change",
     [
         {"model_type": "gemma3"},
+        {"text_config": [1, 2]},
+        {"vision_config": "yes"},
+        {"vision_config": {"num_hidden_layers": 10**9}},
+        {"audio_config": {"hidden_size": None, "num_attention_heads": 0}},
+        {"vocab_size": 1 << 40},
+        {"rope_parameters": 3},
         {"model_type": None},
         {"text_config": {}},
         {"num_hidden_layers": 0},
@@ -157,7 +163,7 @@ def test_stop_ids_are_joined():
 def test_what_is_no_gemma4_is_refused(change):
     raw = published_json("e2b")
     (key,) = change
-    if key in ("model_type", "text_config"):
+    if key.endswith(("model_type", "_config")):
         raw |= change
     else:
         raw["text_config"] = raw["text_config"] | change

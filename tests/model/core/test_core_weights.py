@@ -175,6 +175,12 @@ def test_progress_reaches_the_end(tiny_models):
     assert seen[-1][0] == seen[-1][1] > 0
 
 
+def test_a_table_larger_than_one_gpu_buffer_is_named(tiny_models, monkeypatch):
+    monkeypatch.setattr(mx, "device_info", lambda: {"max_buffer_length": 100_000})
+    with pytest.raises(WeightsError, match=r"embed_tokens.* use a quantised checkpoint"):
+        load_model(tiny_models["e2b"].folder)
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_modules_of_the_real_sizes_match_the_table_without_being_allocated(arch):
     from mlx.utils import tree_flatten
