@@ -186,7 +186,7 @@ class AudioAttention(nn.Module):
         block = min(self._block, length)
         count = -(-length // block)
         fill = count * block - length
-        q = mx.pad(q, ((0, 0), (0, fill), (0, 0))).reshape(self._heads, count, block, -1)
+        q = mx.pad(q, [(0, 0), (0, fill), (0, 0)]).reshape(self._heads, count, block, -1)
         rows = mx.arange(count)[:, None] * block + mx.arange(block + past)
         rows = mx.minimum(rows, keys.shape[1] - 1)  # rows past the end are only seen by the fill
         distance = past + mx.arange(block)[:, None] - mx.arange(block + past)
@@ -329,9 +329,9 @@ class AudioTower(nn.Module):
         valid = mel.shape[0]
         fill = -valid % FRAMES_PER_TOKEN
         if before is None:
-            mel = mx.pad(mel, ((MEL_TAIL, fill), (0, 0)))
+            mel = mx.pad(mel, [(MEL_TAIL, fill), (0, 0)])
         else:
-            mel = mx.pad(mx.concatenate([before, mel], axis=0), ((0, fill), (0, 0)))
+            mel = mx.pad(mx.concatenate([before, mel], axis=0), [(0, fill), (0, 0)])
         return self.subsample_conv_projection(mel, valid)
 
     def encode(

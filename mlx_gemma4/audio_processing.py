@@ -186,7 +186,7 @@ class FrontEndStream(ABC):
                 "record it again."
             )
         digest = hashlib.blake2b(self.kind.encode(), digest_size=16)
-        digest.update(pcm)
+        digest.update(pcm.data)
         tokens = self._tokens(len(frames))
         return AudioClip(frames, len(frames), tokens, digest.hexdigest(), self.seconds)
 

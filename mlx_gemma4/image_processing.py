@@ -113,7 +113,7 @@ def patches_of(
     patches, positions = cut(resized, UNIT if unified else PATCH)
     label = f"{height}x{width} {budget} {'unified' if unified else 'tower'}"
     digest = hashlib.blake2b(label.encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(resized))
+    digest.update(np.ascontiguousarray(resized).data)
     count = height * width // (UNIT * UNIT)
     return ImagePatches(
         patches, positions, count, digest.hexdigest(), size or (height, width), (height, width)

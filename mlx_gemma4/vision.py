@@ -117,7 +117,7 @@ def full_attention(q: mx.array, k: mx.array, v: mx.array) -> mx.array:
     heads, length, width = q.shape
     pad = _fused_head_dim(width) - width
     if pad:  # zeros add nothing to a dot product and give zero outputs
-        q, k, v = (mx.pad(t, ((0, 0), (0, 0), (0, pad))) for t in (q, k, v))
+        q, k, v = (mx.pad(t, [(0, 0), (0, 0), (0, pad)]) for t in (q, k, v))
     q, k, v = q[None], k[None], v[None]
     block = max(1, _MAX_SCORES // (heads * length))
     if block >= length or mx.default_device() == mx.gpu:  # the GPU kernel keeps no scores

@@ -8,11 +8,13 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlx_gemma4.errors import MediaError
+from mlx_gemma4.media.files import check_file
 
 log = logging.getLogger(__name__)
 
@@ -56,24 +58,16 @@ def load_image(source: ImageSource) -> np.ndarray:
     if isinstance(source, Image.Image):
         return _decode(source, "The picture")
     if isinstance(source, bytes):
-        return _from_stream(io.BytesIO(source), "The picture", len(source))
+        if not source:
+            raise MediaError("The picture is empty (0 bytes); choose another one.")
+        return _from_stream(io.BytesIO(source), "The picture")
     path = Path(source)
-    name = f'"{path.name}"'
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise MediaError(f"{name} is a folder; choose a picture in it.")
-        with path.open("rb") as file:
-            return _from_stream(file, name, size)
-    except FileNotFoundError:
-        raise MediaError(f"{name} is not there any more; choose the picture again.") from None
-    except PermissionError:
-        raise MediaError(f"{name} may not be read; change its permissions or copy it.") from None
+    name = check_file(path, "picture")
+    with path.open("rb") as file:
+        return _from_stream(file, name)
 
 
-def _from_stream(stream: io.BufferedIOBase | io.BytesIO, name: str, size: int) -> np.ndarray:
-    if size == 0:
-        raise MediaError(f"{name} is empty (0 bytes); copy or download it again.")
+def _from_stream(stream: IO[bytes], name: str) -> np.ndarray:
     _register_heif()
     try:
         with Image.open(stream) as image:

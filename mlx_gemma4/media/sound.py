@@ -24,6 +24,7 @@ import numpy as np
 
 from mlx_gemma4.audio_processing import MAX_CLIP_SECONDS, SAMPLE_RATE
 from mlx_gemma4.errors import MediaError
+from mlx_gemma4.media.files import check_file
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ def load_sound(path: str | Path, *, max_seconds: float = MAX_SECONDS) -> Sound:
         MediaError: missing, empty, silent of samples, damaged, too long, or no decoder.
     """
     path = Path(path)
-    name = f'"{path.name}"'
-    _check_file(path, name)
+    name = check_file(path, "recording")
     pcm = _from_libsndfile(path, name, max_seconds)
     if pcm is None:
         pcm = _from_other_decoders(path, name, max_seconds)
@@ -70,19 +70,6 @@ def load_sound(path: str | Path, *, max_seconds: float = MAX_SECONDS) -> Sound:
             f"{name} contains samples that are not numbers, so it is damaged; export it again."
         )
     return Sound(pcm, pcm.size / SAMPLE_RATE)
-
-
-def _check_file(path: Path, name: str) -> None:
-    try:
-        if path.is_dir():
-            raise MediaError(f"{name} is a folder; choose a recording in it.")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise MediaError(f"{name} is empty (0 bytes); copy or download it again.")
-    except FileNotFoundError:
-        raise MediaError(f"{name} is not there any more; choose the recording again.") from None
-    except PermissionError:
-        raise MediaError(f"{name} may not be read; change its permissions or copy it.") from None
 
 
 def _too_long(name: str, max_seconds: float) -> MediaError:

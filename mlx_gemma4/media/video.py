@@ -19,6 +19,7 @@ import numpy as np
 
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.image_processing import VIDEO_BUDGET, resize
+from mlx_gemma4.media.files import check_file
 from mlx_gemma4.media.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ def sample_video(
     if num_frames is not None and fps is not None:
         raise MediaError("Give either a number of frames or frames a second for a video, not both.")
     path = Path(path)
-    name = f'"{path.name}"'
-    _check_file(path, name)
+    name = check_file(path, "video")
     try:
         return _read(path, name, num_frames, fps, budget)
     except _opencv().error as error:
@@ -148,19 +148,6 @@ def _wanted(total: int, rate: float, num_frames: int | None, fps: float | None) 
             "ask for fewer frames."
         )
     return frame_indices(total, num_frames)
-
-
-def _check_file(path: Path, name: str) -> None:
-    try:
-        if path.is_dir():
-            raise MediaError(f"{name} is a folder; choose a video in it.")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise MediaError(f"{name} is empty (0 bytes); copy or download it again.")
-    except FileNotFoundError:
-        raise MediaError(f"{name} is not there any more; choose the video again.") from None
-    except PermissionError:
-        raise MediaError(f"{name} may not be read; change its permissions or copy it.") from None
 
 
 def _sample(
@@ -206,13 +193,13 @@ class _Reader:
         cv2 = _opencv()
         if self._capture is not None:
             self._capture.release()
-        self._capture = cv2.VideoCapture(str(self._path))
-        if not self._capture.isOpened():
-            self._capture.release()
+        capture = self._capture = cv2.VideoCapture(str(self._path))
+        if not capture.isOpened():
+            capture.release()
             raise MediaError(
                 f"{self._name} is not a video this program can read; convert it to MP4 (H.264)."
             )
-        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
 
     def count(self) -> int:
         """Frames that really decode, by going through all of them."""
