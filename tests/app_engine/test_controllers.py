@@ -114,7 +114,8 @@ def test_regenerate_edit_versions_and_branch(app: App) -> None:
     assert loaded.path() == chat.messages()
     old = chat.conversation.id
     new = chat.branch(first)
-    assert (chat.conversation.id, [m.text for m in chat.messages()][0]) == (new, "one")
+    assert chat.conversation.id == new
+    assert chat.messages()[0].text == "one"
     assert stored(app).path() == chat.messages()
     chat.open_conversation(old)
     assert chat.messages() == loaded.path()
@@ -147,7 +148,7 @@ def test_a_failure_stays_with_its_message_and_can_be_tried_again(app: App) -> No
 
 def test_answers_go_on_while_another_chat_is_open(app: App) -> None:
     chat = app.state.chat
-    chat.send("long")
+    chat.send("table")
     first = chat.conversation
     wait_until(lambda: bool(chat.messages()[-1].text))
     chat.new_conversation()
@@ -155,7 +156,7 @@ def test_answers_go_on_while_another_chat_is_open(app: App) -> None:
     assert chat.messages() == []
     wait_until(lambda: first[first.leaf_id].state is MessageState.DONE)
     chat.open_conversation(first.id)
-    assert chat.messages()[-1].text.count("All work") == 200
+    assert chat.messages()[-1].text.endswith("| Plum | blue | 2.10 |\n")
 
 
 def test_files_become_parts_with_their_facts(app: App, tmp_path: Path) -> None:
