@@ -21,8 +21,9 @@ class BargeInOptions:
     """Levels in dB, spans in steps of 10 ms or in seconds."""
 
     margin_db: float = 12.0
-    near_steps: int = 3
-    near_within: int = 6
+    least_leak_db: float = -38.0
+    near_steps: int = 2
+    near_within: int = 4
     confirm_speech_s: float = 0.128
     confirm_energy_s: float = 0.12
     give_up_s: float = 0.7
@@ -68,7 +69,7 @@ class NearEndDetector:
             self._noise.append(level)
         if self._steps % 10 == 0:
             if len(self._leaks) >= 20:
-                self._leak_db = float(np.clip(np.percentile(self._leaks, 95), -60.0, 0.0))
+                self._leak_db = float(np.clip(np.percentile(self._leaks, 95), self._options.least_leak_db, 0.0))
             if len(self._noise) >= 20:
                 self._noise_db = float(np.percentile(self._noise, 90))
 

@@ -72,11 +72,14 @@ class Room:
         tail *= gain / np.sqrt((tail**2).sum())
         self._response = np.concatenate([np.zeros(int(delay_s * RATE)), tail]).astype(np.float32)
         self._tail = np.zeros(len(self._response) - 1, np.float32)
+        self._spectrum = np.fft.rfft(self._response, 4096)
 
     def echo(self, far: np.ndarray) -> np.ndarray:
         """What the microphone hears of one played block."""
-        size = len(far) + len(self._response) - 1
-        full = np.fft.irfft(np.fft.rfft(far, size) * np.fft.rfft(self._response, size), size)
+        if not np.any(far) and not np.any(self._tail):
+            return far
+        full = np.fft.irfft(np.fft.rfft(far, 4096) * self._spectrum, 4096)
+        full = full[: len(far) + len(self._tail)]
         full[: len(self._tail)] += self._tail
         self._tail = full[len(far) :].astype(np.float32)
         return full[: len(far)].astype(np.float32)

@@ -1,0 +1,296 @@
+"""The figures of live mode, by name: `python -m tests.live.figures NAME [--count N] [--minutes M]`.
+
+All but `first_token` and `first_sound` run on the virtual clock (the room, the voice detector, the
+echo canceller and the pipeline are real, the engine is scripted), so they do not depend on the load
+of the machine. Each prints one JSON object: what was measured, the goal, and whether it is reached.
+"""
+
+import argparse
+import json
+import sys
+import threading
+import tracemalloc
+
+import numpy as np
+
+from app.core import commands
+from app.core.conversation import SamplingPreset
+from app.core.events import LiveTiming
+from app.engine.jobs import JobContext
+from app.live import reports
+from app.live.buffers import RATE
+from app.live.echo import STEP
+from app.live.pipeline import LiveOptions
+from app.live.vad import WINDOW
+from tests.live.rooms import Room, rms_of_speech, say
+from tests.live.world import World
+
+QUESTION = "What is the shape on the screen?"
+INTERRUPTIONS = (
+    ("Stop please, I have another question.", "en+f3"),
+    ("Wait a moment, that is enough.", "en+m3"),
+    ("Excuse me, what about the weather?", "en-us+f2"),
+    ("Hold on, tell me something else.", "en-gb+m7"),
+    ("No no, I meant the other one.", "en+f4"),
+)
+STORY = (
+    "The lighthouse stands on the cliff above the bay. It was built two hundred years ago by "
+    "people from the village. Every night its lamp turns slowly, and ships see it from far away. "
+    "In winter the storms throw the waves against the rocks. The keeper writes down the weather "
+    "each morning. He has a small garden behind the house, where he grows beans and potatoes. "
+)
+
+
+def _figure(name, goal, reached, **measured):
+    return {"figure": name, "goal": goal, "reached": bool(reached), **measured}
+
+
+def _started(replies, room=None, **options):
+    world = World(room=room, replies=replies, **options)
+    world.wait(0.5)
+    return world
+
+
+def _answering(world, seconds=1.0, give_up=10.0):
+    """Ask and let the answer run for a while."""
+    world.hear(say(QUESTION))
+    world.wait(give_up, world.speaking)
+    world.wait(seconds)
+
+
+def _near(number, level_db, echo_level):
+    text, voice = INTERRUPTIONS[number % len(INTERRUPTIONS)]
+    pcm = say(text, voice)
+    return pcm * np.float32(echo_level / rms_of_speech(pcm) * 10 ** (level_db / 20))
+
+
+def _echo_level(room_gain, played):
+    return room_gain * rms_of_speech(played)
+
+
+def _onset(pcm):
+    """Seconds until speech is within 20 dB of its loudest 10 ms (a leading /s/ is not heard)."""
+    blocks = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP)
+    levels = 20 * np.log10(np.sqrt((blocks**2).mean(axis=1)) + 1e-6)
+    return float(np.argmax(levels > levels.max() - 20)) * 0.01
+
+
+def _interrupt(world, near):
+    """Speak over the answer; seconds from the onset to ducking and to silence, None if missed."""
+    before = len(world.of(reports.Interrupted))
+    ducks = len(world.of(reports.Ducked))
+    onset = world.clock.now() + _onset(near)
+    world.hear(near)
+    world.wait(0.6)
+    ducked = [r.t - onset for r in world.of(reports.Ducked)[ducks:] if r.on]
+    stopped = [r.t - onset for r in world.of(reports.Interrupted)[before:]]
+    return (ducked[0] if ducked else None, stopped[0] + 0.01 if stopped else None)
+
+
+def interruption(count=5, level_db=0.0):
+    """Onset of speech over the answer → ducked, → silent, in a room with 150 ms decay."""
+    ducked, silent = [], []
+    for trial in range(count):
+        world = _started([STORY * 2, "Fine."], Room(seed=trial))
+        _answering(world, 1.5 + 0.1 * (trial % 7))
+        level = _echo_level(0.5, np.concatenate(world.played[-150:]))
+        first, last = _interrupt(world, _near(trial, level_db, level))
+        ducked.append(first if first is not None else 9.0)
+        silent.append(last if last is not None else 9.0)
+    p95 = [float(np.percentile(v, 95)) for v in (ducked, silent)]
+    return _figure(
+        "interruption", "ducked <= 0.12 s, silent <= 0.45 s (p95)",
+        p95[0] <= 0.12 and p95[1] <= 0.45,
+        trials=count, ducked_median=round(float(np.median(ducked)), 3), ducked_p95=round(p95[0], 3),
+        silent_median=round(float(np.median(silent)), 3), silent_p95=round(p95[1], 3),
+    )  # fmt: skip
+
+
+def next_audible(count=5):
+    """After an interruption the next answer is heard to its end."""
+    audible = 0
+    for trial in range(count):
+        world = _started([STORY, "The capital of France is Paris."], Room(seed=trial))
+        _answering(world, 1.0 + 0.2 * (trial % 9))
+        world.hear(say(*INTERRUPTIONS[trial % len(INTERRUPTIONS)]))
+        world.wait(8.0, lambda w=world: w.answered() >= 2)
+        done = world.of(reports.ReplyDone)[-1]
+        audible += done.reason == "stop" and done.heard_chars == len(done.text)
+    return _figure("next_audible", "all", audible == count, trials=count, audible=audible)
+
+
+def double_talk(minutes=10.0, count=50):
+    """Assistant speech through a room with real interruptions at -6, 0 and +6 dB."""
+    world = _started([STORY * 3], Room(seed=3))
+    caught, false_turns, done = {-6: [], 0: [], 6: []}, 0, 0
+    gap = minutes * 60 / count
+    while done < count:
+        if not world.speaking():
+            world.wait(1.2)
+            world.pipeline.ask("Go on.")
+            world.wait(5.0, world.speaking)
+        opened, ducks = len(world.of(reports.Interrupted)), done
+        until = world.clock.now() + gap
+        while world.clock.now() < until - 3.0 and world.speaking():
+            world.wait(0.5)
+        false_turns += len(world.of(reports.Interrupted)) - opened
+        if not world.speaking():
+            continue
+        level_db = (-6, 0, 6)[done % 3]
+        level = _echo_level(0.5, np.concatenate(world.played[-300:]))
+        _, stopped = _interrupt(world, _near(done, level_db, level))
+        caught[level_db].append(stopped is not None)
+        done = ducks + 1
+        world.wait(6.0, lambda w=world: w.speaking())
+    shares = {f"caught_at_{k}_db": round(float(np.mean(v)), 3) for k, v in caught.items() if v}
+    every = float(np.mean([x for v in caught.values() for x in v]))
+    return _figure(
+        "double_talk", ">= 95 % caught, 0 false turns", every >= 0.95 and false_turns == 0,
+        minutes=round(world.clock.now() / 60, 1), interruptions=count, caught=round(every, 3),
+        false_turns=false_turns, **shares,
+    )  # fmt: skip
+
+
+def speech_lost(minutes=30.0, seed=0):
+    """A scripted talk with pauses, interruptions and speech while thinking: samples not sent.
+
+    Every block of speech the pipeline accepted (voice detector says speech inside a turn) must lie
+    in the sound of some clip that reached the engine.
+    """
+    rng = np.random.default_rng(seed)
+    world = _started([STORY, "Yes, it does.", "I see."], Room(seed=seed))
+    heard = []
+    original = world.pipeline.taker.feed
+
+    def feed(window):
+        signals = original(window)
+        if window.speech and world.pipeline.taker.in_turn:
+            heard.append((window.start, window.stop))
+        return signals
+
+    world.pipeline.taker.feed = feed
+    sent = np.zeros(int((minutes + 2) * 60 * RATE), bool)
+    link = world.pipeline._link
+    send = link.sound
+
+    def sound(turn, start, stop):
+        sent[start:stop] = True
+        send(turn, start, stop)
+
+    link.sound = sound
+    while world.clock.now() < minutes * 60:
+        text, voice = INTERRUPTIONS[int(rng.integers(len(INTERRUPTIONS)))]
+        world.hear(say(text, voice))
+        if rng.random() < 0.4:
+            world.wait(float(rng.uniform(0.15, 0.5)))
+            world.hear(say("and one more thing", voice))
+        world.wait(float(rng.uniform(0.6, 6.0)))
+    world.wait(3.0)
+    lost = sum(int((~sent[a:b]).sum()) for a, b in heard)
+    turns = len(world.of(reports.TurnClosed))
+    return _figure(
+        "speech_lost", "0 samples", lost == 0, minutes=minutes, turns=turns,
+        interruptions=len(world.of(reports.Interrupted)), speech_windows=len(heard),
+        lost_samples=lost,
+    )  # fmt: skip
+
+
+def soak(minutes=60.0):
+    """1 fps and a question every 20 s: Python memory, threads, context items per turn."""
+    world = World(spoken=False, probability=_energy_voice, options=LiveOptions(fps=1.0))
+    picture = np.zeros((72, 128, 3), np.uint8)
+    threads = threading.active_count()
+    tracemalloc.start()
+    sizes, question = [], say(QUESTION)
+    while world.clock.now() < minutes * 60:
+        start = world.clock.now()
+        for at in range(0, len(question) // STEP * STEP, RATE):
+            world.pipeline.on_frame(picture, world.clock.now())
+            world.hear(question[at : at + RATE])
+        world.wait(start + 20.0 - world.clock.now())
+        _forget(world)
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    settled = sizes[max(1, len(sizes) // 4) :]
+    growth = max(settled) / settled[0] - 1
+    left = threading.active_count() - threads
+    return _figure(
+        "soak", "memory flat within 5 %, no thread left", growth <= 0.05 and left == 0,
+        minutes=minutes, questions=len(sizes), growth=round(growth, 4), threads_left=left,
+    )  # fmt: skip
+
+
+def _energy_voice(window):
+    return 0.95 if np.abs(window).max() > 0.02 else 0.02
+
+
+def _forget(world):
+    """What the harness itself collects is not the app's memory."""
+    world.reports.clear()
+    world.played.clear()
+    world.brain.log.clear()
+    world.brain.context.clear()
+    world.brain.marks.clear()
+    world.voice.said.clear()
+
+
+def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
+    """End of speech → first token of a real session, pushed as it is spoken (warm, greedy)."""
+    from mlx_gemma4 import load
+
+    loaded = load(model)
+    waits = {s: [_wait_after(loaded, s) for _ in range(count + 1)][1:] for s in seconds}
+    medians = {s: float(np.median(w)) for s, w in waits.items()}
+    ratio = medians[seconds[-1]] / medians[seconds[0]]
+    return _figure(
+        "first_token", "25 s / 2 s <= 1.2", ratio <= 1.2, ratio=round(ratio, 3),
+        **{f"after_{s:g}_s": round(v, 4) for s, v in medians.items()},
+    )  # fmt: skip
+
+
+def _wait_after(loaded, seconds):
+    from app.engine.live_session import run_live
+
+    sentence = say("please look at this picture and tell me what you see in it now")
+    pcm = np.tile(sentence, int(seconds * RATE / len(sentence)) + 1)[: int(seconds * RATE)]
+    options = commands.ReplyOptions(SamplingPreset("Precise", temperature=0.0), max_tokens=8)
+    context = JobContext("live")
+    for at in range(0, len(pcm), WINDOW):
+        part = pcm[at : at + WINDOW].astype("<f4").tobytes()
+        context.inbox.put(commands.PushAudio("live", part, at / RATE))
+    context.inbox.put(commands.EndClip("live"))
+    context.inbox.put(commands.LiveReply("live", 1, "", options))
+    start = commands.LiveStart("live", "c", (), options)
+    for event in run_live(*loaded, [], start, context):
+        # encode_s: closing the clip and its last push; first_token_s: from the reply's command.
+        if isinstance(event, LiveTiming):
+            return event.encode_s + event.first_token_s
+    raise RuntimeError("the session gave no answer")
+
+
+FIGURES = {
+    f.__name__: f for f in (interruption, next_audible, double_talk, speech_lost, soak, first_token)
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=[*FIGURES, "all"])
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--model")
+    args = parser.parse_args()
+    given = {k: v for k in ("count", "minutes", "model") if (v := getattr(args, k)) is not None}
+    names = list(FIGURES) if args.name == "all" else [args.name]
+    reached = True
+    for name in names:
+        wanted = FIGURES[name].__code__.co_varnames[: FIGURES[name].__code__.co_argcount]
+        result = FIGURES[name](**{k: v for k, v in given.items() if k in wanted})
+        reached &= result["reached"]
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

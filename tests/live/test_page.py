@@ -1,0 +1,239 @@
+"""The live page and its controller on fakes: every permission state, keys, devices, engine loss."""
+
+import numpy as np
+import pytest
+
+from app.core.errors import ErrorKind
+from app.core.events import JobFailed, ModelInfo, ModelReady
+from app.live import reports
+from app.live.access import Access, Capture, access_card, settings_link
+from app.services.camera import opencv_order
+from tests.live.fakes import FakeCamera, FakeMicrophone, make_controller
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(scope="module")
+def theme(qapp):
+    from app.ui.theme import Theme
+
+    made = Theme("light")
+    made.apply()
+    return made
+
+
+@pytest.fixture
+def open_page(qapp, qtbot, theme):
+    """Makes a page on a controller and stops everything afterwards."""
+    from app.ui.live.live_page import LivePage
+
+    opened = []
+
+    def make(**words):
+        controller, client, permissions = make_controller(**words)
+        page = LivePage(theme, controller)
+        qtbot.addWidget(page)
+        page.resize(1100, 700)
+        page.show()
+        opened.append(controller)
+        return page, controller, client, permissions
+
+    yield make
+    for controller in opened:
+        controller.stop()
+
+
+@pytest.mark.parametrize("capture", [Capture.MICROPHONE, Capture.CAMERA])
+@pytest.mark.parametrize("state", [Access.NOT_ASKED, Access.DENIED, Access.RESTRICTED])
+def test_each_permission_state_has_its_card(open_page, capture, state):
+    page, controller, client, permissions = open_page()
+    permissions.states = {capture: state}
+    controller.start()
+    controller.use_camera(True)
+    panel = page.preview.panel if capture is Capture.CAMERA else page.microphone_panel
+    card = access_card(capture, state)
+    assert panel.title == card.title
+    other = Capture.MICROPHONE if capture is Capture.CAMERA else Capture.CAMERA
+    assert controller.access(other) is Access.GRANTED, "the rest of live mode works"
+    controller.ask("Still here?")
+    controller.session._runner.stop()
+    assert "LiveReply" in _names(client, page)
+
+
+def _names(client, page):
+    from PySide6.QtWidgets import QApplication
+
+    QApplication.processEvents()
+    return client.names()
+
+
+@pytest.mark.parametrize("state", [Access.NO_DEVICE, Access.BUSY])
+def test_a_device_that_cannot_be_opened_has_its_card_and_a_way_out(open_page, state):
+    microphone, camera = FakeMicrophone(state), FakeCamera(state)
+    page, controller, _, _ = open_page(microphone=microphone, camera=camera)
+    controller.start()
+    controller.use_camera(True)
+    assert page.microphone_panel.title == access_card(Capture.MICROPHONE, state).title
+    assert page.preview.panel.title == access_card(Capture.CAMERA, state).title
+    microphone.failing = camera.failing = None
+    page.preview.panel._button.click()
+    assert page.preview.panel.title == page.microphone_panel.title == ""
+    assert controller.camera_on
+    assert controller.microphone_on
+
+
+def test_a_device_lost_in_the_middle_of_a_turn_keeps_what_was_said(open_page):
+    microphone, camera = FakeMicrophone(), FakeCamera()
+    page, controller, _, _ = open_page(microphone=microphone, camera=camera)
+    controller.start()
+    controller.use_camera(True)
+    microphone.lost = camera.lost = Access.LOST
+    controller._look_after_devices()
+    assert page.microphone_panel.title == access_card(Capture.MICROPHONE, Access.LOST).title
+    assert page.preview.panel.title == access_card(Capture.CAMERA, Access.LOST).title
+    assert microphone.stopped
+    assert camera.stopped
+    microphone.lost = camera.lost = None
+    controller.look_again()
+    assert controller.microphone_on
+    assert controller.camera_on
+
+
+def test_the_question_is_asked_only_after_the_explanation(open_page):
+    page, controller, _, permissions = open_page(microphone=None)
+    permissions.states = {Capture.MICROPHONE: Access.NOT_ASKED}
+    controller.start()
+    assert not controller.microphone_on
+    assert "stays on this Mac" in page.microphone_panel.accessibleName()
+    page.microphone_panel._button.click()
+    assert controller.microphone_on
+
+
+def test_denied_leads_to_the_right_pane(open_page):
+    page, controller, _, permissions = open_page()
+    permissions.states = {Capture.CAMERA: Access.DENIED}
+    controller.start()
+    controller.use_camera(True)
+    page.preview.panel._button.click()
+    assert permissions.opened == [Capture.CAMERA]
+    assert settings_link(Capture.CAMERA).endswith("Privacy_Camera")
+
+
+def test_the_camera_is_off_at_first_and_its_mark_shows_when_on(open_page):
+    page, controller, _, _ = open_page()
+    controller.start()
+    assert not controller.camera_on
+    assert page.preview.accessibleName() == "Camera off"
+    page.camera_button.click()
+    assert page.preview.accessibleName() == "Camera on"
+    page.camera_button.click()
+    assert not controller.camera_on
+
+
+def test_a_model_that_cannot_hear_offers_typing(open_page):
+    page, controller, _client, _ = open_page(hears=False)
+    seen = []
+    controller.report.connect(seen.append)
+    controller.start()
+    kinds = [r.kind for r in seen if isinstance(r, reports.LiveNotice)]
+    assert "cannot_hear" in kinds
+    assert page.ask_line.isEnabled()
+
+
+def test_keys(open_page, qtbot):
+    from PySide6.QtCore import Qt
+
+    page, controller, _client, _ = open_page()
+    controller.start()
+    page.setFocus()
+    done = []
+    controller.press_talk = lambda: done.append("press")
+    controller.release_talk = lambda: done.append("release")
+    controller.interrupt = lambda: done.append("stop")
+    controller.mute = lambda on: done.append(f"mute {on}")
+    for key in (Qt.Key.Key_Space, Qt.Key.Key_Escape, Qt.Key.Key_M):
+        qtbot.keyClick(page, key)
+    assert done == ["press", "release", "stop", "mute True"]
+
+
+def test_model_text_is_never_read_as_markup(open_page):
+    page, controller, _, _ = open_page()
+    controller.start()
+    evil = "<img src=x> <b>bold</b>"
+    controller._on_report(reports.TurnOpened(0.0, 1))
+    controller._on_report(reports.ReplyText(0.1, 1, 0, evil))
+    assert "<img" not in page.caption.text()
+    controller._on_report(reports.CaptionMoved(0.2, 1, evil, 3))
+    assert "<img" not in page.caption.text()
+
+
+def test_an_engine_that_died_is_given_the_conversation_again(open_page, qtbot):
+    _, controller, client, _ = open_page()
+    controller.start()
+    job = controller.session.setup.job_id
+    for report in (
+        reports.TurnOpened(0.0, 1),
+        reports.TurnClosed(1.0, 1, 0, "silence", 1.0, 1, 0.4),
+        reports.ReplyText(1.1, 1, 0, "Red."),
+        reports.ReplyDone(2.0, 1, "Red.", "stop", 4),
+        reports.Transcript(2.5, 1, "what colour"),
+    ):
+        controller._on_report(report)
+    client.event.emit(JobFailed(job, ErrorKind.ENGINE_STOPPED, "The engine stopped."))
+    client.event.emit(ModelReady("load", ModelInfo("demo", "Demo")))
+    starts = [c for c in client.sent if type(c).__name__ == "LiveStart"]
+    assert len(starts) == 2
+    assert [m.parts[0].text for m in starts[1].messages] == ["what colour", "Red."]
+
+
+def test_stop_releases_everything(open_page):
+    microphone, camera = FakeMicrophone(), FakeCamera()
+    page, controller, client, _ = open_page(microphone=microphone, camera=camera)
+    controller.start()
+    controller.use_camera(True)
+    controller.stop()
+    assert microphone.stopped
+    assert camera.stopped
+    assert _names(client, page)[-1] == "LiveEnd"
+    assert page.start_button.isVisible()
+
+
+def test_every_state_can_be_pictured(theme, tmp_path):
+    from tests.live import screens
+
+    for name in ("speaking", "camera-lost", "german"):
+        path = screens.render(theme, name, tmp_path)
+        assert path.stat().st_size > 5000
+
+
+def test_camera_ids_become_opencv_numbers():
+    assert opencv_order(["b2", "a1"], "darwin") == {"a1": 0, "b2": 1}
+    assert opencv_order(["/dev/video2", "x"], "linux") == {"/dev/video2": 2}
+
+
+def test_picture_folder_and_video_as_camera(tmp_path):
+    import time
+
+    import cv2
+
+    from app.live.clock import SystemClock
+    from app.services.camera import CameraError, open_source
+
+    red = np.full((48, 64, 3), (0, 0, 255), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), red)
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 20, (64, 48))
+    for _ in range(10):
+        writer.write(red)
+    writer.release()
+    for what in ("a.png", "v.avi", "."):
+        frames = []
+        camera = open_source(SystemClock(), str(tmp_path / what))
+        camera.start(lambda rgb, _t, kept=frames: kept.append(rgb))
+        deadline = time.monotonic() + 5
+        while len(frames) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        camera.stop()
+        assert frames[0][24, 32].argmax() == 0, "RGB, not BGR"
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    with pytest.raises(CameraError, match="cannot be read as a video"):
+        open_source(SystemClock(), str(tmp_path / "broken.mp4")).start(lambda *_: None)
