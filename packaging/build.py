@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from facet_bundle import check, facts, release
+from facet_bundle import check, facts, figures, release
 from facet_bundle.errors import PackagingError
 from facet_bundle.tools import default_cache
 
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     kind.add_argument(
         "--try", dest="tried", type=Path, metavar="APP", help="run it on this machine"
     )
+    kind.add_argument("--figures", type=int, metavar="N", help="N cold starts of the Linux twin")
     kind.add_argument("--archives", type=Path, metavar="APP", help="only dmg, zip and checksums")
     command.add_argument("--out", type=Path, default=facts.ROOT / "dist", help="output folder")
     command.add_argument(
@@ -37,9 +38,6 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--python", type=Path, help=f"the CPython {facts.PYTHON} to build with")
     command.add_argument("--wheels", type=Path, help="folder of wheels that replace locked ones")
-    command.add_argument(
-        "--updates-feed", default="", help="address of the version feed; empty: none"
-    )
     return command
 
 
@@ -51,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
             return check.run(options.out, options.cache, options.python)
         if options.audit:
             return release.audit_only(options.audit)
+        if options.figures:
+            return figures.run(options.figures, options.out, options.cache, options.python)
         if options.tried:
             return check.try_out(options.tried, options.out)
         if options.archives:
@@ -63,7 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
                 options.python,
                 preview,
                 options.wheels,
-                options.updates_feed,
             )
         )
     except PackagingError as error:

@@ -105,7 +105,9 @@ def startup(*arguments: str) -> dict:
 
         def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
             if event.type() == QtCore.QEvent.Type.Paint and not result:
-                result["seconds"] = time.time() - psutil.Process().create_time()
+                process = psutil.Process()
+                result["seconds"] = time.time() - process.create_time()
+                result["cpu"] = sum(process.cpu_times()[:2])
                 result["modules"] = sorted(sys.modules)
                 QtCore.QTimer.singleShot(0, QtWidgets.QApplication.instance().quit)
             return False

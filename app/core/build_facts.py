@@ -1,4 +1,4 @@
-"""What a packaged build knows about itself: written by packaging/, read by About and updates.
+"""What a packaged build knows about itself: written by packaging/, read by the About box.
 
 From source there is no such file: the facts are then those of a development copy.
 """
@@ -17,12 +17,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
-    """notice: a sentence that must be shown, or empty. updates_feed: empty means no updates."""
+    """notice: a sentence that must be shown, or empty."""
 
     version: str = ""
     preview: bool = False
     notice: str = ""
-    updates_feed: str = ""
 
 
 def about_dir() -> Path:
@@ -43,7 +42,6 @@ def build_facts() -> BuildFacts:
         str(read.get("version", "")),
         bool(read.get("preview", False)),
         str(read.get("notice", "")),
-        str(read.get("updates_feed", "")),
     )
 
 

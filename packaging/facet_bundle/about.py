@@ -58,7 +58,6 @@ def _build_facts(recipe: Recipe) -> dict[str, object]:
         "version": facts.version(),
         "preview": recipe.preview,
         "notice": PREVIEW_NOTICE if recipe.preview else "",
-        "updates_feed": recipe.updates_feed,
         "python": recipe.runtime.version,
         "python_source": recipe.runtime.source,
         "floor": facts.floor_text(),

@@ -152,7 +152,7 @@ def _run_all(log: _Log, moved: twin.Twin, before: sealed.Manifest) -> list[str]:
     with log.step("run: every library works, spawned child included") as found:
         broken, traced = twin.libraries(moved, twin_app.heic_picture(moved.scratch))
         found += broken
-    for title, check in twin_app.CHECKS:
+    for title, check in twin_app.checks(moved.bundle):
         with log.step(f"run: {title}") as found:
             found += check(moved)
     with log.step("run: nothing was written into the bundle") as found:

@@ -29,7 +29,6 @@ class Recipe:
     tools: Tools
     own: Path
     preview: bool
-    updates_feed: str = ""
 
     @property
     def mac(self) -> bool:

@@ -26,7 +26,6 @@ class Order:
     python: Path | None
     preview: bool
     wheels: Path | None = None
-    updates_feed: str = ""
 
 
 def build(order: Order) -> int:
@@ -75,7 +74,6 @@ def recipe_of(order: Order) -> Recipe:
     shop = products.Workshop(tools, order.cache, host, layout.copy_own(own))
     standalone = runtime.can_fetch_standalone() or not order.preview
     recipe = products.mac_recipe(shop, preview=order.preview, standalone=standalone)
-    recipe = dataclasses.replace(recipe, updates_feed=order.updates_feed)
     if order.wheels is None:
         return recipe
     return dataclasses.replace(recipe, site=_with_own_wheels(recipe.site, order))

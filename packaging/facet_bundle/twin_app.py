@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from facet_bundle import facts
 from facet_bundle.audits.finding import Finding
+from facet_bundle.layout import Bundle
 from facet_bundle.twin import Twin
 
 # Never loaded before the window shows: each costs start-up time or belongs to the engine.
 HEAVY = ("mlx", "mlx_lm", "transformers", "cv2", "torch", "numba", "livekit", "reportlab", "docx")
+
+
+EVAL_SET = facts.ROOT / "tests" / "data" / "demo-eval"
 
 
 def heic_picture(folder: Path) -> Path:
@@ -24,11 +31,65 @@ def heic_picture(folder: Path) -> Path:
 
 
 def doctor(twin: Twin) -> list[Finding]:
-    """`facet doctor` ends well without a display."""
-    ran = twin.run("doctor", "--data-dir", twin.scratch / "data")
-    if ran.status or "Facet" not in ran.output:
-        return [Finding("twin", "doctor", f"status {ran.status}: {ran.output[-900:]}")]
-    return []
+    """`facet doctor` without a display: engine child, arithmetic, packages as they should be."""
+    ran = twin.run("doctor", "--json", "--data-dir", twin.scratch / "data")
+    try:
+        sections = json.loads(ran.output)["sections"]
+    except (ValueError, KeyError):
+        text = f"status {ran.status}: {ran.errors[-900:]}"
+        return [Finding("twin", "doctor", text)]
+    facts_of = {item["name"]: item for section in sections for item in section["findings"]}
+    wrong = [name for name, item in facts_of.items() if item["ok"] is False]
+    if not demo_model(twin.bundle).is_dir() and "Demo model" in wrong:
+        wrong.remove("Demo model")  # true, and not the bundle's fault
+    found = [Finding("twin", "doctor", f"{name}: {facts_of[name]['value']}") for name in wrong]
+    if facts_of.get("facet", {}).get("value") != facts.version():
+        found.append(Finding("twin", "doctor", "does not know the app's version"))
+    if not facts_of.get("Arithmetic", {}).get("ok"):
+        found.append(Finding("twin", "doctor", "the engine process did not answer"))
+    return found
+
+
+def demo_model(bundle: Bundle) -> Path:
+    """The demo checkpoint inside a bundle."""
+    return bundle.resources / "assets" / "demo-model"
+
+
+def talk(twin: Twin) -> list[Finding]:
+    """A picture with a question, then a spoken question about a picture, to the demo model.
+
+    Through the app's own engine process. That answers come and who gives them is the gate here;
+    how good they are is measured on the whole held-out set elsewhere, here it is only printed.
+    """
+    items = _items()
+    turns = [[_part(*part) for part in item["turns"][0]] for item in items]
+    request = {"model": str(demo_model(twin.bundle)), "turns": turns}
+    seen = twin.probe("talk", json.dumps(request), window=False)
+    found = [Finding("talk", "engine", text) for text in seen["failures"]]
+    if not seen["engine"] or seen["window_has_mlx"]:
+        found.append(Finding("talk", "engine", "does not run in a process of its own"))
+    answers = [answer.strip() for answer in seen["answers"]]
+    if len(answers) != len(items) or not all(answers):
+        found.append(Finding("talk", "answers", f"{answers}"))
+    right = sum(answer == item["answer"] for answer, item in zip(answers, items, strict=False))
+    print(f"       {right} of {len(items)} answers right: {answers}")
+    return found
+
+
+def _items(count: int = 4) -> list[dict[str, Any]]:
+    """Held-out questions: half with a picture and text, half with a picture and speech."""
+    listing = json.loads((EVAL_SET / "items.json").read_text(encoding="utf-8"))
+    items = listing["items"] if isinstance(listing, dict) else listing
+    single = [item for item in items if len(item["turns"]) == 1]
+    return [
+        item
+        for task in ("seeing", "live")
+        for item in [item for item in single if item["task"] == task][: count // 2]
+    ]
+
+
+def _part(kind: str, value: str) -> dict[str, str]:
+    return {"text": value} if kind == "text" else {"kind": kind, "path": str(EVAL_SET / value)}
 
 
 def screenshot_offscreen(twin: Twin) -> list[Finding]:
@@ -47,7 +108,8 @@ def first_paint(twin: Twin) -> list[Finding]:
     if "seconds" not in seen:
         return [Finding("startup", "window", f"never painted (status {seen.get('status')})")]
     loaded = {name.partition(".")[0] for name in seen["modules"]}
-    print(f"       first paint after {seen['seconds']:.2f} s, {len(seen['modules'])} modules")
+    took = f"{seen['seconds']:.2f} s, {seen['cpu']:.2f} s of CPU"
+    print(f"       first paint after {took}, {len(seen['modules'])} modules")
     return [
         Finding("startup", name, "is loaded before the first paint")
         for name in sorted(loaded & set(HEAVY))
@@ -70,9 +132,18 @@ def _screenshot(twin: Twin, *, window: bool) -> list[Finding]:
     return []
 
 
-CHECKS: tuple[tuple[str, Callable[[Twin], list[Finding]]], ...] = (
-    ("facet doctor", doctor),
-    ("window without a screen", screenshot_offscreen),
-    ("window on a screen", screenshot_window),
-    ("imports before the first paint", first_paint),
-)
+Check = tuple[str, Callable[[Twin], list[Finding]]]
+
+
+def checks(bundle: Bundle) -> tuple[Check, ...]:
+    """What to run; talking needs the demo model, which a checkout may not have."""
+    always: tuple[Check, ...] = (
+        ("facet doctor", doctor),
+        ("window without a screen", screenshot_offscreen),
+        ("window on a screen", screenshot_window),
+        ("imports before the first paint", first_paint),
+    )
+    if not (demo_model(bundle) / "config.json").is_file():
+        print("       no demo model in assets: the bundle is not asked anything")
+        return always
+    return (*always, ("demo model: a picture, a spoken question", talk))
