@@ -43,5 +43,5 @@ def _devices(settings: Settings) -> LiveDevices:
         make_speaker=lambda clock, reference: Playback(clock, reference, settings.speaker),
         make_camera=lambda clock: open_source(clock, settings.camera),
         synth=system_synth(SpeechOptions(settings.voice, settings.speech_rate / 100)),
-        echo=settings.barge_in,
+        half_duplex=not settings.barge_in,
     )

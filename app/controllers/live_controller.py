@@ -56,6 +56,7 @@ class LiveDevices:
     make_camera: Callable[[Clock], CameraSource]
     synth: SpeechSynth | None = None
     echo: bool = True
+    half_duplex: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class LiveController(QObject):
             self._options.live,
             self._options.reply,
             self._devices.echo,
+            self._devices.half_duplex,
             self._options.volume,
         )
         try:

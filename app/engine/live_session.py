@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from app.core.commands import LiveStart, ReplyOptions
-from app.core.conversation import SamplingPreset
 from app.core.events import Event, FinishReason
+from app.engine.chat import sampling_options
 from app.engine.jobs import JobContext
 from app.engine.live import LiveJob, Piece
 from mlx_gemma4.errors import SessionError
@@ -56,19 +56,6 @@ def run_live(
     session = Session(model, processor, context=limit)
     session.sync(messages)
     yield from LiveJob(GemmaLive(model, processor, session, ear), job, context).run()
-
-
-def sampling_of(preset: SamplingPreset) -> SamplingOptions:
-    """The library's way of saying how freely words are picked."""
-    return SamplingOptions(
-        temperature=preset.temperature or 1.0,
-        top_p=preset.top_p,
-        top_k=preset.top_k,
-        min_p=preset.min_p,
-        repetition_penalty=preset.repetition_penalty,
-        seed=preset.seed,
-        greedy=preset.temperature == 0,
-    )
 
 
 class Transcriber:
@@ -167,7 +154,7 @@ class GemmaLive:
         self._turn_id = f"live-turn-{self._replies}"
         wanted = GenerateOptions(
             max_tokens=options.max_tokens or SPOKEN_MOST_TOKENS,
-            sampling=sampling_of(options.preset),
+            sampling=sampling_options(options.preset),
         )
         events = self._session.reply(SessionReply(wanted, turn_id=self._turn_id))
         try:

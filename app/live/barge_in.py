@@ -69,7 +69,9 @@ class NearEndDetector:
             self._noise.append(level)
         if self._steps % 10 == 0:
             if len(self._leaks) >= 20:
-                self._leak_db = float(np.clip(np.percentile(self._leaks, 95), self._options.least_leak_db, 0.0))
+                self._leak_db = float(
+                    np.clip(np.percentile(self._leaks, 95), self._options.least_leak_db, 0.0)
+                )
             if len(self._noise) >= 20:
                 self._noise_db = float(np.percentile(self._noise, 90))
 

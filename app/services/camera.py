@@ -234,9 +234,18 @@ class PictureFolderCamera(_ThreadedCamera):
 
 
 def open_source(clock: Clock, what: str) -> CameraSource:
-    """A camera for the command line: a number, a video file, a picture or a folder of them."""
+    """A camera: id or name of a device ("" for the first), its number, or a file or folder.
+
+    Raises:
+        CameraError: there is no such thing.
+    """
     if what.isdigit():
         return DeviceCamera(clock, int(what))
+    devices = [d for d in camera_devices() if what in ("", d.id, d.name)]
+    if devices:
+        return DeviceCamera(clock, devices[0].index)
+    if not what:
+        raise CameraError(Access.NO_DEVICE, "No camera was found. Connect one and try again.")
     path = Path(what)
     if not path.exists():
         raise CameraError(Access.NO_DEVICE, f"“{what}” does not exist.")

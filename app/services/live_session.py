@@ -97,6 +97,7 @@ class LiveSetup:
 
     make_speaker: builds the loudspeaker on the given reference (its device decides the rate).
     echo: take our own voice out of the microphone; off for headphones and file microphones.
+    half_duplex: do not listen while we speak (interruption by voice switched off).
     """
 
     job_id: str
@@ -105,6 +106,7 @@ class LiveSetup:
     options: LiveOptions = field(default_factory=LiveOptions)
     reply: ReplyOptions = field(default_factory=ReplyOptions)
     echo: bool = True
+    half_duplex: bool = False
     volume: float = 1.0
 
 
@@ -134,7 +136,7 @@ class LiveSession:
         self._camera: CameraSource | None = None
         self._voice: SpeechWorker | None = None
         self._hearing = Hearing(self.reference, EchoCanceller() if setup.echo else None)
-        if setup.echo:
+        if setup.echo and not setup.half_duplex:
             self._hearing.start_probe()
         self._runner = LiveRunner(self._tick, self._on_crash)
         if setup.synth is not None:
@@ -148,7 +150,9 @@ class LiveSession:
             emit,
             setup.options,
         )
-        if not setup.echo:
+        if setup.half_duplex:
+            self.pipeline.duplex = Duplex.HALF
+        elif not setup.echo:
             self.pipeline.duplex = Duplex.FULL
         self.mixer.on_start = lambda piece: self.post(self.pipeline.on_piece_started, piece)
 

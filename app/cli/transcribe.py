@@ -1,0 +1,55 @@
+"""`facet transcribe`: recordings of any length to text or subtitles, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from app.core.errors import AppError, ErrorKind
+from app.core.paths import demo_model_dir
+from app.live.transcript import WRITERS, Line, transcribe
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="sound or film")
+    parser.add_argument("--model", default="", help="checkpoint that hears (default: the demo)")
+    parser.add_argument("--format", choices=[*WRITERS], default="txt", help="what to write")
+    parser.add_argument("--out", type=Path, help="folder to write into (default: to the screen)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Transcribe every file; one that cannot be read does not stop the others."""
+    from app.engine.live_session import Transcriber
+    from mlx_gemma4 import load
+    from mlx_gemma4.errors import MediaError
+    from mlx_gemma4.media.sound import load_sound
+
+    model, processor = load(args.model or str(demo_model_dir()))
+    if model.config.audio is None:
+        raise AppError(
+            "This model does not hear.",
+            kind=ErrorKind.UNSUPPORTED_MEDIA,
+            remedy="Choose E2B, E4B or 12B with --model.",
+        )
+    transcriber = Transcriber(model, processor)
+    failed = 0
+    for path in args.files:
+        try:
+            lines = list(transcribe(load_sound(path).pcm, transcriber.text))
+        except MediaError as problem:
+            sys.stderr.write(f"{path.name}: {problem}\n")
+            failed += 1
+            continue
+        _write(path, lines, args)
+    return 1 if failed else 0
+
+
+def _write(path: Path, lines: list[Line], args: argparse.Namespace) -> None:
+    text = WRITERS[args.format](lines)
+    if args.out is None:
+        sys.stdout.write(text)
+        return
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"{path.stem}.{args.format}").write_text(text, encoding="utf-8")
