@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 
 from app.controllers.app_state import AppState
 from app.core.errors import AppError, ErrorKind, Failure
-from app.core.events import EngineStopped
+from app.core.events import EngineStopped, MemoryPressure
 from app.ui.about import AboutBox, LicencesBox
 from app.ui.chat.chat_page import ChatPage
 from app.ui.doctor.page import DoctorPage
@@ -161,6 +161,7 @@ class MainWindow(QMainWindow):
         state.chat.path_changed.connect(self._mark_chat)
         state.chat.finished.connect(self._on_finished)
         state.models.engine_stopped.connect(self._on_engine_stopped)
+        state.models.memory_pressure.connect(self._on_memory_pressure)
         state.models.state_changed.connect(self._on_model_state)
         state.models.failed.connect(self.show_failure)
         state.settings.changed.connect(self._on_setting)
@@ -301,6 +302,13 @@ class MainWindow(QMainWindow):
             self.notice.show_notice(words, "Smaller model", lambda: self.show_page("models"))
         else:
             self.notice.show_notice(words, "Start it", self.state.models.restart_engine)
+
+    def _on_memory_pressure(self, event: MemoryPressure) -> None:
+        if event.level == "critical":
+            words = "This Mac is out of memory; the answer was stopped and what it said is kept."
+            self.notice.show_notice(words, "Smaller model", lambda: self.show_page("models"))
+        else:
+            self.notice.show_notice("This Mac is short of memory: other apps may be closed.")
 
     def _on_model_state(self) -> None:
         loaded = self.state.models.loaded

@@ -12,6 +12,7 @@ from app.controllers.model_controller import ModelController, ModelState, verdic
 from app.controllers.settings_controller import SettingsController
 from app.core.conversation import PRESETS, Message
 from app.core.errors import AppError
+from app.core.events import Pong
 from app.ui.chat.chat_settings import ChatSettings
 from app.ui.chat.folds import seconds_in_words
 from app.ui.chat.header import ChatHeader
@@ -49,10 +50,12 @@ class ChatMenus(QObject):
         self._library = library
         self._settings = settings
         self._page = page
+        self._memory = ""
         header.model_menu.aboutToShow.connect(self._fill_models)
         header.more_menu.aboutToShow.connect(self._fill_more)
         models.state_changed.connect(self.show_model)
         models.progress.connect(self._on_progress)
+        models.memory_changed.connect(self._on_memory)
         self.show_model()
 
     def show_model(self) -> None:
@@ -65,7 +68,8 @@ class ChatMenus(QObject):
         words = info.label
         if info.quantisation and info.quantisation not in info.label:
             words = f"{info.label} · {info.quantisation}"
-        self._header.set_model(words, hint=f"{info.path}\nChoose another model")
+        hint = "\n".join(filter(None, (info.path, self._memory, "Choose another model")))
+        self._header.set_model(words, hint=hint)
 
     def rename(self, title: str) -> None:
         """Give the open chat another title."""
@@ -103,6 +107,15 @@ class ChatMenus(QObject):
     def _on_progress(self, fraction: float, _stage: str) -> None:
         self._header.set_model(f"Loading {fraction:.0%}".replace("%", " %"), hint="Please wait")
 
+    def _on_memory(self, pong: Pong) -> None:
+        """The gauge: what the engine holds now, and at its peak."""
+        held = max(pong.active_memory + pong.cache_memory, pong.process_memory)
+        words = f"Uses {held / 1e9:.1f} GB of memory, {pong.peak_memory / 1e9:.1f} GB at most"
+        if words != self._memory:
+            self._memory = words
+            if self._models.loaded is not None:
+                self.show_model()
+
     def _fill_models(self) -> None:
         menu = self._header.model_menu
         menu.clear()
@@ -116,6 +129,8 @@ class ChatMenus(QObject):
             path = row.info.path
             action.triggered.connect(lambda _checked, path=path: self._models.load(path))
         menu.addSeparator()
+        if self._memory:
+            menu.addAction(self._memory).setEnabled(False)
         if self._models.loaded is not None:
             menu.addAction("Free its memory", self._models.unload)
         menu.addAction("Models …", self.models_wanted.emit)

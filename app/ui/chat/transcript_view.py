@@ -59,7 +59,7 @@ class TranscriptView(QAbstractScrollArea):
         self.updates_drawn = 0
         self.rows_made = 0
         self._frame_timer = QTimer(self, singleShot=True, interval=FRAME_MS)
-        self._frame_timer.timeout.connect(self._draw_dirty)
+        self._frame_timer.timeout.connect(self.flush)
         self._build()
         self._connect()
 
@@ -168,7 +168,8 @@ class TranscriptView(QAbstractScrollArea):
         self._measure_tops()
         self._place()
 
-    def _draw_dirty(self) -> None:
+    def flush(self) -> None:
+        """Draw the changes collected since the last frame now."""
         rows, self._dirty = self._dirty, set()
         self._placing = True
         for row in rows:
