@@ -15,17 +15,20 @@ pieces = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_control_text_is_encoded_as_the_reference_does(parts):
     text = "".join(parts)
     assert OURS.encode(text, control=True) == BACKEND.encode(text, add_special_tokens=False).ids
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text("the in\n", max_size=5), st.booleans()), max_size=6))
 def test_borders_between_runs_change_nothing(runs):
     assert OURS.encode_runs(runs) == OURS.encode("".join(text for text, _ in runs))
 
 
+@settings(deadline=None)
 @given(pieces)
 def test_plain_text_never_yields_control_tokens(parts):
     text = "".join(parts)

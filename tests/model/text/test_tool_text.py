@@ -1,7 +1,7 @@
 """The tool notation, written and read."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_gemma4.errors import ToolError
@@ -35,11 +35,13 @@ values = st.recursive(
 names = st.from_regex(r"[A-Za-z_][\w.:-]{0,12}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(names, st.dictionaries(keys, values, max_size=5))
 def test_round_trip(name, arguments):
     assert parse_call(with_quotes(format_call(name, arguments))) == (name, arguments)
 
 
+@settings(deadline=None)
 @given(names, st.dictionaries(keys, values, max_size=4), st.data())
 def test_cut_call_never_raises_and_keeps_its_name(name, arguments, data):
     text = with_quotes(format_call(name, arguments))
@@ -48,6 +50,7 @@ def test_cut_call_never_raises_and_keeps_its_name(name, arguments, data):
     assert found == name
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("{}[]:,\"'\\ab1.-\x00 \n"), max_size=6))
 def test_garbage_gives_a_call_or_a_tool_error(segments):
     try:
