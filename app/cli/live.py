@@ -97,7 +97,7 @@ class Conversation:
         self._controller = LiveController(self._client, AlwaysGranted(), self._devices())
         self._controller.report.connect(self._on_report)
         self._controller.failed.connect(self._on_failed)
-        self._client.event.connect(self._on_event)
+        self._client.received.connect(self._on_event)
         self._settle = QTimer(singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(lambda: self.end(0))
         self._alarm = QTimer(interval=100)  # lets Python see Ctrl-C

@@ -112,7 +112,7 @@ class ChatController(QObject):
         self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
         self._saver.timeout.connect(self._save_streams)
         self._count_id = ""
-        engine.event.connect(self._on_event)
+        engine.received.connect(self._on_event)
 
     # --- what is open ----------------------------------------------------------------------------
 

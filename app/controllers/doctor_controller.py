@@ -37,7 +37,7 @@ class DoctorController(QObject):
         self._check_id = ""
         self._list_id = ""
         self.report: Report | None = None
-        engine.event.connect(self._on_event)
+        engine.received.connect(self._on_event)
 
     def run(self) -> None:
         """Look at everything again; `changed` follows, again with each answer of the engine."""

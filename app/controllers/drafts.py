@@ -96,7 +96,7 @@ class Drafts(QObject):
         self.default_detail = ImageDetail.AUTO
         library.imported.connect(self._on_imported)
         library.import_failed.connect(self._on_import_failed)
-        engine.event.connect(self._on_event)
+        engine.received.connect(self._on_event)
 
     def items(self) -> list[Draft]:
         """All drafts in order."""

@@ -103,7 +103,7 @@ class LiveController(QObject):
         self._watch.timeout.connect(self._look_after_devices)
         self._reported.connect(self._on_report)
         self._commanded.connect(self._on_command)
-        client.event.connect(self._on_event)
+        client.received.connect(self._on_event)
 
     # -- what the page asks -------------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class ModelController(QObject):
         self.state = ModelState.NONE
         self.loaded: ModelInfo | None = None
         self.failure: Failure | None = None
-        engine.event.connect(self._on_event)
+        engine.received.connect(self._on_event)
         engine.state_changed.connect(self._on_engine_state)
         downloads.changed.connect(self._on_downloads)
         downloads.finished.connect(self._on_download_finished)

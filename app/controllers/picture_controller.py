@@ -39,7 +39,7 @@ class PictureController(QObject):
         self._path_of = path_of
         self._images: OrderedDict[tuple[str, int], QImage] = OrderedDict()
         self._asked: dict[str, tuple[str, int]] = {}
-        engine.event.connect(self._on_event)
+        engine.received.connect(self._on_event)
 
     def image(self, attachment: Attachment, side: int) -> QImage | None:
         """The picture with its longest side at least `side` px where it has them.

@@ -65,11 +65,11 @@ class Timing:
 class EngineClient(QObject):
     """One engine over all its lives.
 
-    Signals: `event(object)` every event of `app.core.events`, text pieces joined to at most 30 a
+    Signals: `received(object)` every event of `app.core.events`, text pieces joined to at most 30 a
     second; `state_changed(EngineState)`.
     """
 
-    event = Signal(object)
+    received = Signal(object)
     state_changed = Signal(object)
     _posted = Signal()
 
@@ -245,7 +245,7 @@ class EngineClient(QObject):
             case ModelReady():
                 self._failures = 0
         self._flush()
-        self.event.emit(event)
+        self.received.emit(event)
 
     def _collect(self, delta: TextDelta) -> None:
         """Join pieces of the same text until the next flush."""
@@ -265,7 +265,7 @@ class EngineClient(QObject):
         self._flusher.stop()
         texts, self._texts = self._texts, {}
         for delta in texts.values():
-            self.event.emit(delta)
+            self.received.emit(delta)
 
     def _forget(self, job_id: str) -> bool:
         timer = self._graces.pop(job_id, None)
@@ -295,7 +295,7 @@ class EngineClient(QObject):
         reason, kind = self._cause(code)
         log.error("engine ended with %s: %s", code, reason)
         self._set_state(EngineState.RESTARTING if again else EngineState.FAILED)
-        self.event.emit(EngineStopped(code, again, reason, kind))
+        self.received.emit(EngineStopped(code, again, reason, kind))
         self._fail_all(_remedy(kind), reason, kind)
         self._waiting.clear()
         self._drop_hopeless_questions(again)
@@ -309,7 +309,7 @@ class EngineClient(QObject):
     def _fail_job(self, job_id: str, failure: JobFailed) -> None:
         failures = self._failures
         if self._forget(job_id):
-            self.event.emit(
+            self.received.emit(
                 JobFailed(job_id, failure.kind, failure.message, failure.remedy, failure.detail)
             )
         self._failures = failures
@@ -321,7 +321,7 @@ class EngineClient(QObject):
                 self._questions[query_id] = (query, 1)
             else:
                 del self._questions[query_id]
-                self.event.emit(_no_answer(query))
+                self.received.emit(_no_answer(query))
 
     def _cause(self, code: int | None) -> tuple[str, ErrorKind]:
         if self._killed_by_us:

@@ -60,7 +60,7 @@ class Driver:
     def __init__(self, client: EngineClient) -> None:
         self.client = client
         self.events: list[object] = []
-        client.event.connect(self.events.append)
+        client.received.connect(self.events.append)
 
     def wait(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         """Run the event loop until the condition holds."""

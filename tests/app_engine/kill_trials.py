@@ -81,7 +81,7 @@ class EngineTrials:
             self.app.state.settings.settings, load_at_start=False
         )
         self._events: list[object] = []
-        self.app.engine.event.connect(self._events.append)
+        self.app.engine.received.connect(self._events.append)
         self.app.engine.start()
         wait_until(self._running)
 

@@ -124,7 +124,7 @@ def test_text_is_joined_to_at_most_thirty_pieces_a_second(make_driver, script_fi
     driver = make_driver(script).started()
     driver.load()
     times: list[float] = []
-    driver.client.event.connect(
+    driver.client.received.connect(
         lambda event: times.append(time.monotonic()) if isinstance(event, TextDelta) else None
     )
     job = driver.say("go")

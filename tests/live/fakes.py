@@ -16,7 +16,7 @@ from app.services.microphone import MicrophoneError
 class FakeClient(QObject):
     """Takes commands, answers that the session is open."""
 
-    event = Signal(object)
+    received = Signal(object)
 
     def __init__(self, hears=True):
         super().__init__()
@@ -25,7 +25,7 @@ class FakeClient(QObject):
     def submit(self, job):
         self.sent.append(job)
         if isinstance(job, LiveStart):
-            self.event.emit(LiveReady(job.job_id, self.hears, True))
+            self.received.emit(LiveReady(job.job_id, self.hears, True))
 
     def send(self, command):
         self.sent.append(command)

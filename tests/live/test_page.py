@@ -179,8 +179,8 @@ def test_an_engine_that_died_is_given_the_conversation_again(open_page, qtbot):
         reports.Transcript(2.5, 1, "what colour"),
     ):
         controller._on_report(report)
-    client.event.emit(JobFailed(job, ErrorKind.ENGINE_STOPPED, "The engine stopped."))
-    client.event.emit(ModelReady("load", ModelInfo("demo", "Demo")))
+    client.received.emit(JobFailed(job, ErrorKind.ENGINE_STOPPED, "The engine stopped."))
+    client.received.emit(ModelReady("load", ModelInfo("demo", "Demo")))
     starts = [c for c in client.sent if type(c).__name__ == "LiveStart"]
     assert len(starts) == 2
     assert [m.parts[0].text for m in starts[1].messages] == ["what colour", "Red."]
