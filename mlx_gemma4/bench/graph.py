@@ -1,0 +1,131 @@
+"""Kernels per decoded token, counted on the unevaluated graph: hardware-independent.
+
+The graph above ``mx.fast`` is the same on every backend, but the CPU backend decomposes four
+operations that are one kernel on Metal: RMSNorm, RoPE, dequantise, and attention where Metal has a
+fused kernel for it (queries of at most 8 tokens, head dim up to 256). While a step is built these
+are replaced by one distinct node each; ``mx.export_to_dot`` then lists every node. Views (reshape,
+slice, transpose …) launch nothing and are left out; a compiled region counts as one.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import mlx.core as mx
+
+# Primitives that launch nothing on contiguous input.
+VIEWS = frozenset(
+    {"Reshape", "Transpose", "Broadcast", "BroadcastAxes", "ExpandDims", "Squeeze", "Flatten"}
+    | {"Unflatten", "Slice", "Split", "StopGradient", "Depends", "View", "AsStrided", "Copy"}
+    | {"NumberOfElements", "CustomTransforms", "Full0"}
+)
+# Stand-ins nobody else uses, and what they stand for.
+_STANDS_FOR = {
+    "ArcSinh": "RMSNorm",
+    "ArcTanh": "RoPE",
+    "ErfInv": "Attention",
+    "Log1p": "Dequantize",
+}
+_FUSED_HEAD_DIMS = (64, 96, 128, 192, 256)
+_FUSED_QUERIES = 8
+_FUSED_ROWS = 32  # queries × query heads per key head
+
+_NODE = re.compile(r'\[label ="([^"]+)", shape=rectangle\]')
+
+
+@dataclass(frozen=True)
+class GraphCount:
+    """Nodes of one graph by primitive; ``kernels`` leaves out views."""
+
+    by_kind: Counter[str]
+
+    @property
+    def nodes(self) -> int:
+        """All nodes."""
+        return sum(self.by_kind.values())
+
+    @property
+    def kernels(self) -> int:
+        """Nodes that launch a kernel on Metal."""
+        return sum(n for kind, n in self.by_kind.items() if kind not in VIEWS)
+
+
+def count_graph(build: Callable[[], list[mx.array]]) -> GraphCount:
+    """Count the nodes of what ``build`` makes; nothing is evaluated.
+
+    Args:
+        build: builds a step lazily and returns its outputs, the cache's arrays included.
+    """
+    with metal_like():
+        outputs = build()
+        text = io.StringIO()
+        mx.export_to_dot(text, *outputs)
+    kinds = Counter(_kind(label) for label in _NODE.findall(text.getvalue()))
+    return GraphCount(kinds)
+
+
+def _kind(label: str) -> str:
+    if label.startswith("Compiled") or len(label) > 30:
+        return "Compiled"
+    return _STANDS_FOR.get(label, label)
+
+
+@contextmanager
+def metal_like() -> Iterator[None]:
+    """While this is open, operations that are one kernel on Metal are one node here."""
+    fast, plain_dequantize = mx.fast, mx.dequantize
+    kept = (fast.rms_norm, fast.rope, fast.scaled_dot_product_attention)
+    fast.rms_norm, fast.rope = _rms_norm, _rope
+    fast.scaled_dot_product_attention = _attention(kept[2])
+    mx.dequantize = _dequantize
+    try:
+        yield
+    finally:
+        fast.rms_norm, fast.rope, fast.scaled_dot_product_attention = kept
+        mx.dequantize = plain_dequantize
+
+
+def _after(node: mx.array, *inputs: mx.array | None) -> mx.array:
+    """``node``, with edges to what the real kernel also reads."""
+    read = [x for x in inputs if isinstance(x, mx.array)]
+    return mx.depends([node], read)[0] if read else node
+
+
+def _rms_norm(x: mx.array, weight: mx.array | None, *_: object, **__: object) -> mx.array:
+    return _after(mx.arcsinh(x), weight)
+
+
+def _rope(x: mx.array, *_: object, offset: mx.array | int = 0, **__: object) -> mx.array:
+    return _after(mx.arctanh(x), offset if isinstance(offset, mx.array) else None)
+
+
+def _attention(decomposed: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    def attention(
+        q: mx.array, k: mx.array, v: mx.array, *, mask: object = None, **rest: object
+    ) -> mx.array:
+        queries, dims = q.shape[2], q.shape[3]
+        rows = queries * (q.shape[1] // k.shape[1])
+        fused = queries <= _FUSED_QUERIES and rows <= _FUSED_ROWS and dims in _FUSED_HEAD_DIMS
+        if not fused:
+            return decomposed(q, k, v, mask=mask, **rest)
+        return _after(mx.erfinv(q), k, v, mask if isinstance(mask, mx.array) else None)
+
+    return attention
+
+
+def _dequantize(
+    w: mx.array,
+    scales: mx.array,
+    biases: mx.array | None = None,
+    group_size: int | None = None,
+    bits: int | None = None,
+    **_: object,
+) -> mx.array:
+    shape = (*w.shape[:-1], w.shape[-1] * 32 // (bits or 4))
+    del group_size
+    return _after(mx.broadcast_to(mx.log1p(scales[..., :1]), shape), w, biases)
