@@ -151,7 +151,7 @@ def _wrap(
         if not path.endswith("gate_up_proj"):
             return None
         rows = _expert_rows(module) // 2
-        parts = dict.fromkeys(_EXPERT_PARTS, rows)
+        parts: dict[str, int] = dict.fromkeys(_EXPERT_PARTS, rows)
         merged = _merged(_taken(factors, parent, parts), parts, path)
         return None if merged is None else LoRAExperts(module, merged, scale)
     if isinstance(module, (Linear, nn.Linear)) and path in factors:

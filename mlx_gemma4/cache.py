@@ -351,8 +351,9 @@ def _buffer(like: mx.array, capacity: int) -> mx.array:
     return mx.zeros((batch, heads, capacity, dims), dtype=like.dtype)
 
 
-def _written(buffer: mx.array, rows: mx.array, at: int) -> mx.array:
+def _written(buffer: mx.array | None, rows: mx.array, at: int) -> mx.array:
     """``buffer`` with ``rows`` at row ``at``; in place when nobody else holds the buffer."""
+    assert buffer is not None
     buffer[:, :, at : at + rows.shape[2]] = rows
     return buffer
 

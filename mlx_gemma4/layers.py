@@ -116,7 +116,7 @@ class ExpertLinear(nn.Module):
         return mx.gather_qmm(
             x,
             self.weight,
-            self.scales,
+            self["scales"],
             self.get("biases"),
             rhs_indices=experts,
             transpose=True,
@@ -156,7 +156,7 @@ class Embedding(nn.Module):
         biases = self.get("biases")
         return mx.dequantize(
             self.weight[ids],
-            self.scales[ids],
+            self["scales"][ids],
             None if biases is None else biases[ids],
             group_size=packing.group_size,
             bits=packing.bits,
@@ -175,7 +175,7 @@ def _packed_matmul(module: Linear | Embedding, x: mx.array) -> mx.array:
     return mx.quantized_matmul(
         x,
         module.weight,
-        scales=module.scales,
+        scales=module["scales"],
         biases=module.get("biases"),
         transpose=True,
         group_size=packing.group_size,

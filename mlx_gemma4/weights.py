@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 from mlx import nn
@@ -365,7 +366,8 @@ def _fill(
 
 def materialise(model: nn.Module, progress: Progress | None = None) -> None:
     """Evaluate all parameters, a bounded number of bytes at a time."""
-    named = tree_flatten(model.parameters())
+    flat: Any = tree_flatten(model.parameters())
+    named: list[tuple[str, mx.array]] = flat
     _check_buffers(named)
     arrays = [array for _, array in named]
     total, done = sum(array.nbytes for array in arrays), 0
