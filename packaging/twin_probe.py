@@ -184,7 +184,7 @@ class _Talk:
 
     def _next(self) -> None:
         from app.core import commands
-        from app.core.conversation import MediaKind, Role
+        from app.core.conversation import MediaKind, Role, preset_named
 
         if not self._turns:
             self._finish()
@@ -198,7 +198,8 @@ class _Talk:
         self.answers.append("")
         name = f"turn-{len(self.answers)}"
         message = commands.PromptMessage(name, Role.USER, parts)
-        self._client.submit(commands.ChatTurn(name, name, (message,)))
+        options = commands.ReplyOptions(preset_named("Precise"), max_tokens=160)
+        self._client.submit(commands.ChatTurn(name, name, (message,), options))
 
 
 def _decode_heic(path: str) -> list:

@@ -19,6 +19,7 @@ from facet_bundle.wheels import MACOS, Platform
 # Built into libpython on every platform, or made at run time.
 _MADE_AT_RUN_TIME = (
     "os.path",
+    "signature_bootstrap",
     "PySide6.support",
     "shibokensupport",
     "shiboken6.Shiboken",
