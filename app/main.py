@@ -113,12 +113,14 @@ def build_app(options: AppOptions, timing: Timing | None = None) -> App:
     downloads = Downloads(paths.data / "downloads.json")
     conversations = LibraryController(library)
     chat = ChatController(library, engine, conversations, lambda: settings.settings)
+    models = ModelController(engine, downloads, settings)
+    models.state_changed.connect(lambda: chat.drafts.set_model(models.loaded))
     state = AppState(
         settings=settings,
         conversations=conversations,
         chat=chat,
         pictures=PictureController(engine, library.attachment_path),
-        models=ModelController(engine, downloads, settings),
+        models=models,
         doctor=DoctorController(engine, paths, device_sections),
         notices=tuple(notices),
     )

@@ -15,7 +15,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from app.controllers.chat_stream import AnswerStream, prompt_messages
 from app.controllers.drafts import Drafts
 from app.controllers.library_controller import LibraryController
-from app.core.commands import ChatTurn, CountTokens, ReplyOptions, ToolSpec
+from app.core.commands import ChatTurn, CountTokens, ReplyOptions
 from app.core.conversation import (
     Conversation,
     ConversationMeta,
@@ -248,12 +248,10 @@ class ChatController(QObject):
 
     def _options(self) -> ReplyOptions:
         meta, settings = self._conversation.meta, self._settings()
-        tools: tuple[ToolSpec, ...] = ()
         return ReplyOptions(
             preset=meta.preset,
             max_tokens=settings.max_reply_tokens,
             think=meta.think,
-            tools=tools,
             json_schema=meta.json_schema,
             context_tokens=settings.context_tokens,
         )
@@ -314,10 +312,6 @@ class ChatController(QObject):
     def set_json_schema(self, schema: str) -> None:
         """Answers must obey this JSON schema; empty for free text."""
         self._change_meta(json_schema=schema)
-
-    def set_tools(self, names: tuple[str, ...]) -> None:
-        """Tools the model may ask for in this chat."""
-        self._change_meta(tools=names)
 
     def _change_meta(self, **changes: object) -> None:
         self._conversation.update_meta(**changes)

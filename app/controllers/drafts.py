@@ -20,7 +20,7 @@ from app.core.conversation import (
     new_id,
 )
 from app.core.errors import Failure
-from app.core.events import Capabilities, Described
+from app.core.events import Capabilities, Described, ModelInfo
 from app.services.engine_client import EngineClient
 from app.services.library import Library
 
@@ -94,6 +94,8 @@ class Drafts(QObject):
         self._engine = engine
         self._drafts: dict[str, Draft] = {}
         self.default_detail = ImageDetail.AUTO
+        self._takes: Capabilities | None = None
+        self._model = ""
         library.imported.connect(self._on_imported)
         library.import_failed.connect(self._on_import_failed)
         engine.received.connect(self._on_event)
@@ -126,6 +128,19 @@ class Drafts(QObject):
     def set_detail(self, draft_id: str, detail: ImageDetail) -> None:
         """Choose how finely a picture is looked at."""
         self._store(replace(self._drafts[draft_id], detail=detail))
+
+    def set_model(self, model: ModelInfo | None) -> None:
+        """Another model is loaded (or none): say of each file whether it can take it."""
+        self._takes = model.capabilities if model else None
+        self._model = model.label if model else ""
+        for draft in list(self._drafts.values()):
+            self._drafts[draft.id] = self._judged(draft)
+        self.changed.emit()
+
+    def _judged(self, draft: Draft) -> Draft:
+        if self._takes is None or draft.attachment is None:
+            return replace(draft, warning="")
+        return replace(draft, warning=refusal(draft.attachment.kind, self._takes, self._model))
 
     def remove(self, draft_id: str) -> None:
         """Take a file out of the composer."""
@@ -176,7 +191,7 @@ class Drafts(QObject):
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Described) and event.query_id in self._drafts:
-            self._store(_described(self._drafts[event.query_id], event))
+            self._store(self._judged(_described(self._drafts[event.query_id], event)))
 
 
 def _described(draft: Draft, facts: Described) -> Draft:

@@ -114,7 +114,7 @@ class UnloadModel:
 
 @dataclass(frozen=True, slots=True)
 class CheckEngine:
-    """Check the device and every kernel against its reference; `EngineChecked` follows."""
+    """Check that the device computes right; `EngineChecked` follows."""
 
     job_id: str
 

@@ -205,8 +205,8 @@ def specs() -> Iterator[SettingSpec]:
 
 
 def _spec(entry: Field[Any]) -> SettingSpec:
-    kind = tuple if isinstance(entry.default, tuple) else type(entry.default)
-    return SettingSpec(name=entry.name, type=kind, default=entry.default, **entry.metadata)
+    default: Any = entry.default
+    return SettingSpec(name=entry.name, type=type(default), default=default, **entry.metadata)
 
 
 def spec(name: str) -> SettingSpec:

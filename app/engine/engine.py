@@ -7,6 +7,7 @@ frees; only plain data leaves it.
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import logging
 import os
 import platform
@@ -68,7 +69,6 @@ class GemmaEngine:
 
     def open(self) -> EngineStarted:
         """Import MLX on this thread and set its limits."""
-        import mlx.core as mx
         import psutil
 
         from app.engine.memory import set_limits
@@ -79,7 +79,7 @@ class GemmaEngine:
             device=_device(),
             chip=platform.processor() or platform.machine(),
             memory=psutil.virtual_memory().total,
-            versions=(("mlx", mx.__version__),),
+            versions=(("mlx", importlib.metadata.version("mlx")),),
         )
 
     def close(self) -> None:
@@ -141,9 +141,11 @@ class GemmaEngine:
             case commands.LiveStart():
                 yield from self._live(job, context)
             case commands.ReadDocument():
-                from app.engine.documents import read_document
-
-                yield from read_document(self._need_model(), job, context)
+                raise AppError(
+                    "This version of Facet cannot read documents page by page.",
+                    kind=ErrorKind.UNSUPPORTED_MEDIA,
+                    remedy="Attach single pages as pictures.",
+                )
 
     def _need_model(self) -> LoadedModel:
         if self._loaded is None:

@@ -56,15 +56,8 @@ class ConversationStore:
 
     def _open(self, steps: Sequence[migrations.Step]) -> sqlite3.Connection:
         try:
-            db = sqlite3.connect(
-                self._path, isolation_level=None, check_same_thread=False, timeout=10
-            )
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA foreign_keys = ON")
-            migrations.migrate(db, steps)
+            return _connected(self._path, steps)
         except migrations.NewerDatabaseError as problem:
-            db.close()
             raise AppError(
                 "Your chats were written by a newer version of Facet.",
                 kind=ErrorKind.BAD_FILE,
@@ -78,7 +71,6 @@ class ConversationStore:
                 remedy=f"The file is {self._path}; restore it from a backup or move it away.",
                 detail=repr(problem),
             ) from problem
-        return db
 
     def close(self) -> None:
         """Close the file; the journal is folded in."""
@@ -287,6 +279,19 @@ class ConversationStore:
         """Problems SQLite finds in the file; empty when it is sound."""
         rows = [row[0] for row in self._db.execute("PRAGMA integrity_check")]
         return [] if rows == ["ok"] else rows
+
+
+def _connected(path: Path, steps: Sequence[migrations.Step]) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        migrations.migrate(db, steps)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def searchable_text(message: Message) -> str:

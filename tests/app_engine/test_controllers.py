@@ -205,6 +205,21 @@ def test_what_a_model_cannot_take_is_said_with_a_way_out() -> None:
     assert refusal(MediaKind.DOCUMENT, Capabilities(), "") == ""
 
 
+def test_a_file_the_loaded_model_cannot_take_is_marked(qt, tmp_path: Path) -> None:
+    script = tmp_path / "deaf.json"
+    script.write_text(json.dumps({"hears": False, "sees": False}))
+    app = start(tmp_path, script=str(script))
+    PilImage.new("RGB", (4, 4)).save(tmp_path / "p.png")
+    drafts = app.state.chat.drafts
+    drafts.add_file(str(tmp_path / "p.png"))
+    wait_until(lambda: drafts.all_settled)
+    assert "cannot see" in drafts.items()[0].warning
+    app.state.models.unload()
+    wait_until(lambda: app.state.models.state is ModelState.NONE)
+    assert drafts.items()[0].warning == ""
+    app.close()
+
+
 def test_list_delete_undo_search_pins(app: App) -> None:
     conversations, chat = app.state.conversations, app.state.chat
     say(app, "the first about apples")
