@@ -195,6 +195,7 @@ def test_space_is_checked_before_and_during(hub, cache) -> None:
     assert hub.bytes_sent("model.safetensors") == []
     answers = iter([PLENTY, 5])
     hub.files["model.safetensors"] = bytes(70 << 20)
+    hub.listing()  # so that the server has the hashes at hand
     problem = failure(hub, cache, free_bytes=lambda _: next(answers))
     assert problem.reason == "disk_full"
     assert list(cache.glob("*/blobs/*.part"))
