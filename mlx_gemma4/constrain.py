@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import mlx.core as mx
 import numpy as np
@@ -21,11 +21,14 @@ from mlx_gemma4.errors import ToolError
 from mlx_gemma4.reply import Channel
 from mlx_gemma4.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
 log = logging.getLogger(__name__)
 
 _MAX_SCHEMA_BYTES = 1_000_000
 # JSON allows any amount of white space between tokens, and a model that loops finds it.
-_JSON_STYLE = {"whitespace_pattern": r"(\n[ \t]{0,40}| )?"}
+_JSON_STYLE: JsonCompileOptions = {"whitespace_pattern": r"(\n[ \t]{0,40}| )?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ class AnswerGate:
         self._free = {
             token
             for sign, token in declared.items()
-            if token is not None and np.isin(prompt, tokenizer.special(sign)).any()
+            if token is not None and tokenizer.special(sign) in prompt
         }
         self._started = False
 
