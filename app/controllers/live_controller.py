@@ -38,6 +38,7 @@ CANNOT_HEAR = (
     "This model sees but does not hear. Type your questions here, or choose E2B, E4B or 12B under "
     "Models to talk."
 )
+SPEAKER_GONE = "The loudspeaker is gone. Connect one; until then answers are only shown."
 NARROW_BAND = (
     "The headset records in telephone quality (8 kHz), so words are harder to understand. "
     "The Mac's own microphone is better."
@@ -261,7 +262,15 @@ class LiveController(QObject):
             session.use_camera(None)
             self._set_access(Capture.CAMERA, problem)
         if session.speaker.problem():
-            self._notice("speaker", "The loudspeaker is gone; answers are only shown.")
+            self._reopen_speaker(session)
+
+    def _reopen_speaker(self, session: LiveSession) -> None:
+        """The loudspeaker went away or stalled: start it again, on whatever is there now."""
+        session.speaker.stop()
+        try:
+            session.speaker.start()
+        except MicrophoneError:
+            self._notice("speaker", SPEAKER_GONE)
 
     # -- engine and reports -------------------------------------------------------------------
 

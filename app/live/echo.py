@@ -150,6 +150,6 @@ class EchoProbe:
         return self._report()
 
     def _report(self) -> EchoReport:
-        noise = float(np.median(self._noise)) if self._noise else -70.0
+        noise = float(np.percentile(self._noise, 20)) if self._noise else -70.0
         echo = float(np.percentile(self._echo, 75))
         return EchoReport(noise, echo, float(np.percentile(self._residual, 75)))

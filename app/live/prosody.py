@@ -32,9 +32,17 @@ def pitch_track(pcm: np.ndarray) -> np.ndarray:
     correlation = _autocorrelation((frames - frames.mean(axis=1, keepdims=True)) * window)
     correlation = correlation / np.maximum(_autocorrelation(window[None]), 1e-3)
     low, high = int(RATE / _HIGHEST_HZ), int(RATE / _LOWEST_HZ)
-    best = correlation[:, low:high].argmax(axis=1) + low
+    best = _first_peak(correlation[:, low:high]) + low
     strength = correlation[np.arange(count), best]
     return np.where(strength > _VOICED, RATE / best, 0.0).astype(np.float32)
+
+
+def _first_peak(correlation: np.ndarray) -> np.ndarray:
+    """Index of each row's first peak within a tenth of its highest (later ones are octaves)."""
+    inner = correlation[:, 1:-1]
+    peak = (inner >= correlation[:, :-2]) & (inner >= correlation[:, 2:])
+    peak &= inner >= 0.9 * correlation.max(axis=1, keepdims=True)
+    return np.where(peak.any(axis=1), peak.argmax(axis=1) + 1, correlation.argmax(axis=1))
 
 
 def _autocorrelation(frames: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from app.services.microphone import MicrophoneError, SoundDevice, find_device
 log = logging.getLogger(__name__)
 
 _BLOCK_S = 0.01
+_STALLED_S = 2.0
 
 
 class Speaker(Protocol):
@@ -64,10 +65,12 @@ class Playback:
         self._resampler = StreamResampler(self._device.rate, RATE)
         self._stream: sounddevice.OutputStream | None = None
         self._finished = False
+        self._last_block = 0.0
 
     def start(self) -> None:
         """Open the device."""
         self._finished = False
+        self._last_block = self._clock.now()
         try:
             self._stream = sounddevice.OutputStream(
                 device=self._device.index,
@@ -93,10 +96,13 @@ class Playback:
             stream.close()
 
     def problem(self) -> Access | None:
-        """LOST if the stream ended by itself."""
-        return Access.LOST if self._stream is not None and self._finished else None
+        """LOST if the stream ended by itself or asked for no sound for 2 s."""
+        stalled = self._clock.now() - self._last_block > _STALLED_S
+        lost = self._stream is not None and (self._finished or stalled)
+        return Access.LOST if lost else None
 
     def _on_block(self, out: np.ndarray, frames: int, times: Any, _status: Any) -> None:
+        self._last_block = self._clock.now()
         pcm = self.mixer.render(frames)
         out[:, 0] = pcm
         ahead = times.outputBufferDacTime - times.currentTime

@@ -44,7 +44,7 @@ class VirtualSound:
             "PULSE_COOKIE": str(folder / "cookie"),
             "XDG_RUNTIME_DIR": str(folder),
             "ALSA_CONFIG_PATH": self._alsa_config(),
-            "PULSE_LATENCY_MSEC": "20",
+            "PULSE_LATENCY_MSEC": "40",
         }
         self._process = subprocess.Popen(
             [

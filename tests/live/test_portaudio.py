@@ -1,0 +1,133 @@
+"""`facet live` on a real PortAudio path: PulseAudio null sinks are microphone and loudspeaker."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tests.live.rooms import say, silence
+from tests.live.virtual_sound import VirtualSound
+
+QUESTION = np.concatenate([silence(0.3), say("What is the shape on the screen?"), silence(0.3)])
+STOP = np.concatenate([silence(0.1), say("Stop please, I have another question.", "en+f3")])
+SCRIPT = {
+    "rules": [
+        {
+            "match": "",
+            "answer": "The lighthouse stands on the cliff above the bay. It was built two hundred "
+            "years ago. Every night its lamp turns slowly. Ships see it from far away.",
+        }
+    ],
+    "word_s": 0.01,
+}
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    server = VirtualSound(tmp_path_factory.mktemp("pulse"))
+    yield server
+    server.stop()
+
+
+class Live:
+    """A running `facet live`; its events as they come."""
+
+    def __init__(self, sound, *words):
+        environment = {**os.environ, **sound.environment, "QT_QPA_PLATFORM": "offscreen"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "live", *words],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.seen, self._queue = [], queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self._queue.put((time.monotonic(), json.loads(line)))
+
+    def until(self, event, seconds=25.0, **fields):
+        """Wait for an event with these fields; gives (time, event)."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                when, got = self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            self.seen.append(got)
+            if got["event"] == event and all(got.get(k) == v for k, v in fields.items()):
+                return when, got
+        kinds = [e.get("text", e["event"]) for e in self.seen if e["event"] != "caption_moved"]
+        raise AssertionError(f"no {event} {fields} among {kinds}")
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+
+def test_a_spoken_question_is_answered_aloud_and_can_be_interrupted(sound, tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps(SCRIPT))
+    recording = tmp_path / "speaker.raw"
+    recorder = sound.record_speaker(recording)
+    live = Live(sound, "--script", str(script), "--mic", "facet", "--say", "facet")
+    try:
+        live.until("state_changed", user="listening")
+        time.sleep(0.5)
+        speaker = sound.speak(QUESTION)
+        live.until("turn_closed")
+        live.until("state_changed", agent="speaking")
+        speaker.wait(timeout=5)
+        time.sleep(2.0)
+        speaker = sound.speak(STOP)
+        _, cut = live.until("interrupted", by="voice")
+        assert 0 < cut["chars"] < len(SCRIPT["rules"][0]["answer"])
+        speaker.wait(timeout=5)
+        live.until("state_changed", agent="speaking")
+        _, done = live.until("reply_done", reason="stop")
+        assert done["heard_chars"] == len(done["text"]), "the next answer is heard to its end"
+    finally:
+        live.end()
+        recorder.terminate()
+        recorder.wait(timeout=5)
+    heard = np.fromfile(recording, np.int16).astype(np.float32) / 32768
+    assert np.abs(heard).max() > 0.05, "the answer came out of the loudspeaker"
+
+
+def test_a_missing_microphone_is_told_in_one_sentence(sound):
+    live = Live(sound, "--script", "instant", "--mic", "no such device", "--say", "facet")
+    _, notice = live.until("live_notice", kind="microphone_problem")
+    assert "no such device" in notice["text"]
+    assert live.process.wait(timeout=15) == 2
+
+
+def test_files_as_microphone_camera_and_loudspeaker(tmp_path):
+    import soundfile
+
+    from app.live.buffers import RATE
+
+    soundfile.write(tmp_path / "question.wav", QUESTION, RATE)
+    picture = np.full((90, 160, 3), 120, np.uint8)
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "scene.png"), picture)
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "app", "live", "--script", "instant",
+            "--mic", str(tmp_path / "question.wav"), "--say", str(tmp_path / "answer.wav"),
+            "--camera", str(tmp_path / "scene.png"),
+        ],
+        capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    names = [e["event"] for e in events]
+    assert names.index("frame_sent") < names.index("reply_done")
+    assert "frame_used" in names
+    pcm, _rate = soundfile.read(tmp_path / "answer.wav")
+    assert np.abs(pcm).max() > 0.1
