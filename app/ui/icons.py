@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
 from PySide6.QtGui import QIcon, QPainter, QPixmap
@@ -45,9 +46,14 @@ def _with_gap(pixmap: QPixmap, gap: int) -> QPixmap:
     return wide
 
 
+@cache
+def _icon_folder() -> Path:
+    return assets_dir() / "icons"
+
+
 @lru_cache(maxsize=1024)
 def _tinted(name: str, color: str, pixels: int, ratio: float) -> QPixmap:
-    svg = (assets_dir() / "icons" / f"{name}.svg").read_text(encoding="utf-8")
+    svg = (_icon_folder() / f"{name}.svg").read_text(encoding="utf-8")
     return _render(svg.replace("currentColor", color), pixels, ratio)
 
 

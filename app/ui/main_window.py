@@ -6,6 +6,7 @@ nothing it builds before the first paint opens a device or a foreign file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PySide6.QtCore import QByteArray, QEvent, Qt, QTimer, Signal
@@ -49,10 +50,13 @@ START_SIZE = (1180, 780)
 LONG_JOB_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Page:
+    """A page; its widget is made when it is first opened."""
+
     title: str
-    widget: QWidget
+    make: Callable[[], QWidget]
+    widget: QWidget | None = None
 
 
 class MainWindow(QMainWindow):
@@ -97,10 +101,6 @@ class MainWindow(QMainWindow):
         self.chat_page = ChatPage(
             theme, state.chat, state.models, state.conversations, state.settings, state.pictures
         )
-        self.first_start = FirstStart(theme, state.models)
-        self.models_page = ModelsPage(theme, state.models, state.settings)
-        self.settings_page = SettingsPage(theme, state.settings)
-        self.doctor_page = DoctorPage(theme, state.doctor)
         center = QWidget()
         row = QHBoxLayout(center)
         row.setContentsMargins(0, 0, 0, 0)
@@ -133,11 +133,30 @@ class MainWindow(QMainWindow):
             undo_delete=self._undo_delete,
         )
         self.menus = Menus(self, calls, self.state.settings)
-        self._register("chat", "Chat", page)
-        self._register("first", "Welcome", self.first_start)
-        self._register("doctor", "Doctor", self.doctor_page)
-        self.add_page("models", "Models", "download", self.models_page)
-        self.add_page("settings", "Settings", "settings", self.settings_page)
+        self._pages["chat"] = _Page("Chat", lambda: self.chat_page)
+        self._pages["first"] = _Page("Welcome", self._make_first_start)
+        self._pages["doctor"] = _Page("Doctor", self._make_doctor)
+        self._add("models", "Models", "download", self._make_models)
+        self._add("settings", "Settings", "settings", self._make_settings)
+
+    def _make_first_start(self) -> FirstStart:
+        page = FirstStart(self.theme, self.state.models)
+        page.demo_wanted.connect(self._start_demo)
+        page.models_wanted.connect(lambda: self.show_page("models"))
+        return page
+
+    def _make_models(self) -> ModelsPage:
+        return ModelsPage(self.theme, self.state.models, self.state.settings)
+
+    def _make_doctor(self) -> DoctorPage:
+        return DoctorPage(self.theme, self.state.doctor)
+
+    def _make_settings(self) -> SettingsPage:
+        page = SettingsPage(self.theme, self.state.settings)
+        page.devices_wanted.connect(self.devices_wanted)
+        page.delete_data_wanted.connect(self.delete_data_wanted)
+        page.doctor_wanted.connect(lambda: self.show_page("doctor"))
+        return page
 
     def _connect(self) -> None:
         state, page = self.state, self.chat_page
@@ -150,11 +169,6 @@ class MainWindow(QMainWindow):
         page.dictate.connect(self.dictate)
         page.record.connect(self.record)
         page.menus.failed.connect(self.show_failure)
-        self.first_start.demo_wanted.connect(self._start_demo)
-        self.first_start.models_wanted.connect(lambda: self.show_page("models"))
-        self.settings_page.devices_wanted.connect(self.devices_wanted)
-        self.settings_page.delete_data_wanted.connect(self.delete_data_wanted)
-        self.settings_page.doctor_wanted.connect(lambda: self.show_page("doctor"))
         state.conversations.undo_changed.connect(self._on_deleted)
         state.conversations.failed.connect(self.show_failure)
         state.chat.conversation_changed.connect(self._mark_chat)
@@ -172,16 +186,26 @@ class MainWindow(QMainWindow):
         self, key: str, title: str, icon_name: str, widget: QWidget, before: str = ""
     ) -> None:
         """Plug a page in: a button in the side bar and an entry in the View menu."""
-        self._register(key, title, widget)
+        self._add(key, title, icon_name, lambda: widget, before)
+
+    def _add(
+        self, key: str, title: str, icon_name: str, make: Callable[[], QWidget], before: str = ""
+    ) -> None:
+        self._pages[key] = _Page(title, make)
         self.sidebar.add_page(key, title, icon_name, before)
         self.menus.add_page(key, title, len(self._pages) - 2)
 
-    def _register(self, key: str, title: str, widget: QWidget) -> None:
-        self._pages[key] = _Page(title, widget)
+    def _made(self, key: str) -> QWidget:
+        """The widget of a page, made now if it was not yet."""
+        page = self._pages[key]
+        if page.widget is not None:
+            return page.widget
+        widget = page.widget = page.make()
         if widget.focusPolicy() == Qt.FocusPolicy.NoFocus:
             # The page itself takes the keyboard when it opens; Tab goes on to its first control.
             widget.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.stack.addWidget(widget)
+        return widget
 
     @property
     def current_page(self) -> str:
@@ -190,20 +214,21 @@ class MainWindow(QMainWindow):
 
     def page(self, key: str) -> QWidget:
         """The widget of a page. Raises KeyError."""
-        return self._pages[key].widget
+        return self._made(key)
 
     def show_page(self, key: str) -> None:
         """Go to a page. Raises KeyError for one that was never added."""
+        widget = self._made(key)
         self._current = key
-        self.stack.setCurrentWidget(self._pages[key].widget)
+        self.stack.setCurrentWidget(widget)
         self.sidebar.mark_page(key)
         if key == "chat":
             self._mark_chat()
             self.chat_page.focus_composer()
-        elif key == "first":
-            self.first_start.focus_main()
+        elif isinstance(widget, FirstStart):
+            widget.focus_main()
         else:
-            self._pages[key].widget.setFocus(Qt.FocusReason.OtherFocusReason)
+            widget.setFocus(Qt.FocusReason.OtherFocusReason)
         self._set_title()
         self.page_opened.emit(key)
 

@@ -72,7 +72,7 @@ def test_a_question_is_answered_on_the_screen(window, qtbot) -> None:
     qtbot.waitUntil(lambda: "Banana" in answer_row(window).text_view.toPlainText())
     assert [m.role for m in window.state.chat.messages()] == [Role.USER, Role.MODEL]
     assert window.windowTitle() == "Show me a table – Facet"
-    assert page.header.meter.isVisible()
+    qtbot.waitUntil(page.header.meter.isVisible)
 
 
 def test_shift_enter_starts_a_line_and_the_setting_swaps_the_keys(window, qtbot) -> None:
@@ -358,7 +358,7 @@ def test_no_two_entries_share_a_shortcut(window) -> None:
 
 def test_settings_hold_at_once(window, qtbot) -> None:
     window.show_page("settings")
-    lines = window.settings_page.lines
+    lines = window.page("settings").lines
     lines["theme"].field.box.setCurrentIndex(2)
     lines["theme"].field.box.activated.emit(2)
     assert window.theme.is_dark
@@ -374,21 +374,21 @@ def test_every_visible_setting_has_a_line(window) -> None:
     from app.core.settings import specs
 
     wanted = {spec.name for spec in specs() if not spec.hidden}
-    assert set(window.settings_page.lines) == wanted
+    assert set(window.page("settings").lines) == wanted
 
 
 def test_the_first_start_page_is_first(app, qtbot) -> None:
     window = MainWindow(app.state, Theme("light"))
     qtbot.addWidget(window)
     assert window.current_page == "first"
-    page = window.first_start
+    page = window.page("first")
     assert "memory" in page._chip.text()
     assert app.state.models.recommended().label in page._name.text()
 
 
 def test_the_models_page_lists_one_version_each(window, qtbot) -> None:
     window.show_page("models")
-    page = window.models_page
+    page = window.page("models")
     few = len(page.row_widgets)
     page.all_button.click()
     assert len(page.row_widgets) > few
@@ -399,8 +399,8 @@ def test_the_models_page_lists_one_version_each(window, qtbot) -> None:
 
 def test_the_doctor_reports(window, qtbot) -> None:
     window.show_page("doctor")
-    qtbot.waitUntil(lambda: window.doctor_page._cards != [])
-    window.doctor_page.copy_button.click()
+    qtbot.waitUntil(lambda: window.page("doctor")._cards != [])
+    window.page("doctor").copy_button.click()
     assert "PySide6" in QGuiApplication.clipboard().text()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
-    QBoxLayout,
     QFileDialog,
     QHBoxLayout,
     QLineEdit,
@@ -21,8 +19,8 @@ from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, Switch, TextButton
 from app.ui.widgets.combo import ComboBox
 from app.ui.widgets.labels import ElidedLabel, Label
+from app.ui.widgets.turning_row import TurningRow
 
-NARROW = 420
 LONG_TEXTS = frozenset({"system_prompt"})
 # Ranges up to this many steps get a slider beside the number.
 SLIDER_STEPS = 200
@@ -220,37 +218,22 @@ class SettingLine(QWidget):
     def __init__(self, theme: Theme, spec: SettingSpec) -> None:
         super().__init__()
         self.spec = spec
-        self._theme = theme
-        self._row: QBoxLayout | None = None
         self.field = make_field(theme, spec)
-        words = QVBoxLayout()
-        words.setSpacing(0)
-        words.addWidget(Label(spec.title, wrap=True))
+        words = QWidget()
+        lines = QVBoxLayout(words)
+        lines.setContentsMargins(0, 0, 0, 0)
+        lines.setSpacing(0)
+        lines.addWidget(Label(spec.title, wrap=True))
         if spec.description:
-            words.addWidget(Label(spec.description, "caption", wrap=True))
+            lines.addWidget(Label(spec.description, "caption", wrap=True))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
         if isinstance(self.field, LongTextField):
-            column = QVBoxLayout(self)
             column.setContentsMargins(0, theme.px(6), 0, theme.px(6))
-            column.addLayout(words)
+            column.addWidget(words)
             column.addWidget(self.field)
-            return
-        theme.changed.connect(self._turn)
-        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
-        self._row.setContentsMargins(0, theme.px(6), 0, theme.px(6))
-        self._row.setSpacing(theme.px(8))
-        self._row.addLayout(words, 1)
-        self._row.addWidget(self.field)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """The control goes below the words where there is no room beside them."""
-        super().resizeEvent(event)
-        self._turn()
-
-    def _turn(self) -> None:
-        if self._row is not None:
-            down = self.width() < self._theme.px(NARROW)
-            direction = QBoxLayout.Direction
-            self._row.setDirection(direction.TopToBottom if down else direction.LeftToRight)
+        else:
+            column.addWidget(TurningRow(theme, words, self.field))
 
 
 def _row(holder: QWidget) -> QHBoxLayout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QMessageBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from app.controllers.settings_controller import SettingsController
 from app.core.settings import SettingSpec, specs
@@ -15,6 +15,7 @@ from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Card, Label, line
 from app.ui.widgets.notices import NoticeBar
 from app.ui.widgets.scrolled import scrolled
+from app.ui.widgets.turning_row import TurningRow
 
 PAGE_WIDTH = 640
 
@@ -99,14 +100,9 @@ class SettingsPage(QWidget):
     def _build_button(
         self, words: str, description: str, kind: str, call: Callable[[], object]
     ) -> QWidget:
-        holder = QWidget()
-        row = QHBoxLayout(holder)
-        row.setContentsMargins(0, self._theme.px(6), 0, self._theme.px(6))
-        row.addWidget(Label(description, "caption", wrap=True), 1)
         button = TextButton(self._theme, words, kind)
         button.clicked.connect(lambda: call())
-        row.addWidget(button)
-        return holder
+        return TurningRow(self._theme, Label(description, "caption", wrap=True), button)
 
     def _on_changed(self, name: str) -> None:
         widget = self.lines.get(name)
