@@ -21,7 +21,8 @@ from typing import BinaryIO
 SECTOR = 512
 CHUNK_SECTORS = 512
 CHUNK = SECTOR * CHUNK_SECTORS
-ZERO, RAW, ZLIB, END = 2, 1, 0x80000005, 0xFFFFFFFF
+# 0 is "zeros that count"; 2 would be "unused", which readers leave out of the checksum.
+ZERO, RAW, ZLIB, END = 0, 1, 0x80000005, 0xFFFFFFFF
 _LEVEL = 6
 
 
