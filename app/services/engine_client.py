@@ -244,7 +244,8 @@ class EngineClient(QObject):
                     return
             case ModelReady():
                 self._failures = 0
-        self._flush()
+        if hasattr(event, "job_id"):
+            self._flush()  # text said before this event belongs before it
         self.received.emit(event)
 
     def _collect(self, delta: TextDelta) -> None:
