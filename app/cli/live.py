@@ -20,7 +20,8 @@ from app.live.access import Access, Capture
 from app.live.clock import Clock
 from app.live.echo import EchoReference
 from app.live.pipeline import LiveOptions
-from app.live.reports import Level, LiveNotice, ReplyDone, Report, as_json
+from app.live.reports import Level, LiveNotice, ReplyDone, Report, StateChanged, as_json
+from app.live.signals import AgentState
 from app.services.camera import CameraSource, open_source
 from app.services.engine_client import EngineClient
 from app.services.microphone import FileMicrophone, Microphone, MicrophoneSource
@@ -99,10 +100,11 @@ class Conversation:
         self._controller.failed.connect(self._on_failed)
         self._client.received.connect(self._on_event)
         self._settle = QTimer(singleShot=True, interval=_SETTLE_MS)
-        self._settle.timeout.connect(lambda: self.end(0))
+        self._settle.timeout.connect(self._on_settled)
         self._alarm = QTimer(interval=100)  # lets Python see Ctrl-C
         self._alarm.timeout.connect(lambda: None)
         self._file_ended = self._ended = False
+        self._agent = AgentState.LISTENING
 
     def begin(self) -> None:
         """Start the engine and load the model."""
@@ -169,6 +171,8 @@ class Conversation:
         if isinstance(report, Level) and not self._args.levels:
             return
         self._print(as_json(report))
+        if isinstance(report, StateChanged):
+            self._agent = report.agent
         busy = not isinstance(report, (ReplyDone, LiveNotice, Level))
         if self._file_ended and (isinstance(report, ReplyDone) or busy):
             self._settle.start()
@@ -176,6 +180,13 @@ class Conversation:
     def _on_failed(self, message: str) -> None:
         sys.stderr.write(f"{message}\n")
         self.end(1)
+
+    def _on_settled(self) -> None:
+        """The sound file is over and nothing happened for a while: leave, unless it thinks."""
+        if self._agent in (AgentState.THINKING, AgentState.SPEAKING):
+            self._settle.start()
+        else:
+            self.end(0)
 
     def _on_file_ended(self) -> None:
         self._file_ended = True

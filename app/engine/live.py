@@ -99,7 +99,10 @@ class StreamingSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One step of a reply: text, or its end with the reason; prefill_s with the first one."""
+    """One step of a reply: text, or its end with the reason.
+
+    prefill_s: where the session knows it; else the time to the first step stands for it.
+    """
 
     text: str = ""
     thought: bool = False
@@ -183,8 +186,7 @@ class LiveJob:
         started = self._clock()
         match command:
             case commands.PushAudio():
-                pcm = np.frombuffer(command.pcm, "<f4")
-                self._session.push_audio(pcm, command.t)
+                self._session.push_audio(self._waiting_sound(command), command.t)
                 self._encode_s = self._clock() - started
             case commands.PushFrame():
                 yield self._push_frame(command)
@@ -205,6 +207,13 @@ class LiveJob:
                 self._to_write.append(command)
             case commands.LiveEnd() | None:
                 self._ended = True
+
+    def _waiting_sound(self, first: commands.PushAudio) -> np.ndarray:
+        """This sound and what directly follows it: one run of the encoder catches up on a jam."""
+        blocks = [first.pcm]
+        while self._waiting and isinstance(self._waiting[0], commands.PushAudio):
+            blocks.append(self._waiting.popleft().pcm)
+        return np.frombuffer(b"".join(blocks), "<f4")
 
     def _push_frame(self, command: commands.PushFrame) -> FrameSeen:
         newer = any(isinstance(c, commands.PushFrame) for c in self._waiting)

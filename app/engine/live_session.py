@@ -28,6 +28,8 @@ TRANSCRIBE = (
     "Transcribe the following speech segment in its original language. Only output the "
     "transcription, with no newlines. Write numbers as digits."
 )
+TRANSCRIBE_DEMO = "Transcribe the recording."
+"""What the demo checkpoint was taught; it knows no longer instructions."""
 SPOKEN_MOST_TOKENS = 512
 TRANSCRIPT_MOST_TOKENS = 400
 _TIDY_ABOVE = 0.7
@@ -61,8 +63,9 @@ def run_live(
 class Transcriber:
     """Writes sound down with one model, clip by clip, a token at a time."""
 
-    def __init__(self, model: Gemma4, processor: Processor, prompt: str = TRANSCRIBE) -> None:
-        self._model, self._processor, self._prompt = model, processor, prompt
+    def __init__(self, model: Gemma4, processor: Processor) -> None:
+        self._model, self._processor = model, processor
+        self._prompt = TRANSCRIBE_DEMO if model.config.label else TRANSCRIBE
 
     def steps(self, pcm: np.ndarray) -> Iterator[str]:
         """Pieces of text for one clip (float32 16 kHz, at most 30 s)."""

@@ -9,13 +9,14 @@ import argparse
 import json
 import sys
 import threading
+import time
 import tracemalloc
 
 import numpy as np
 
 from app.core import commands
 from app.core.conversation import SamplingPreset
-from app.core.events import LiveTiming
+from app.core.events import LiveReady, LiveTiming
 from app.engine.jobs import JobContext
 from app.live import reports
 from app.live.buffers import RATE
@@ -249,22 +250,33 @@ def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
 
 
 def _wait_after(loaded, seconds):
+    """Push sound in real time; seconds from its last sample to the first token."""
     from app.engine.live_session import run_live
 
     sentence = say("please look at this picture and tell me what you see in it now")
     pcm = np.tile(sentence, int(seconds * RATE / len(sentence)) + 1)[: int(seconds * RATE)]
     options = commands.ReplyOptions(SamplingPreset("Precise", temperature=0.0), max_tokens=8)
     context = JobContext("live")
-    for at in range(0, len(pcm), WINDOW):
-        part = pcm[at : at + WINDOW].astype("<f4").tobytes()
-        context.inbox.put(commands.PushAudio("live", part, at / RATE))
-    context.inbox.put(commands.EndClip("live"))
-    context.inbox.put(commands.LiveReply("live", 1, "", options))
+    ended = [0.0]
+
+    def speak():
+        start = time.perf_counter()
+        for at in range(0, len(pcm), WINDOW):
+            time.sleep(max(0.0, start + (at + WINDOW) / RATE - time.perf_counter()))
+            part = pcm[at : at + WINDOW].astype("<f4").tobytes()
+            context.inbox.put(commands.PushAudio("live", part, at / RATE))
+        ended[0] = time.perf_counter()
+        context.inbox.put(commands.EndClip("live"))
+        context.inbox.put(commands.LiveReply("live", 1, "", options))
+
+    speaker = threading.Thread(target=speak)
     start = commands.LiveStart("live", "c", (), options)
     for event in run_live(*loaded, [], start, context):
-        # encode_s: closing the clip and its last push; first_token_s: from the reply's command.
+        if isinstance(event, LiveReady):
+            speaker.start()
         if isinstance(event, LiveTiming):
-            return event.encode_s + event.first_token_s
+            speaker.join()
+            return time.perf_counter() - ended[0]
     raise RuntimeError("the session gave no answer")
 
 

@@ -112,6 +112,13 @@ def test_only_the_newest_waiting_frame_is_encoded():
     assert [e.skipped for e in events if isinstance(e, FrameSeen)] == [True, True, True, False]
 
 
+def test_sound_that_jammed_is_encoded_in_one_go():
+    session = FakeSession()
+    sounds = [commands.PushAudio(JOB, PCM, float(i)) for i in range(5)]
+    run(session, *sounds, commands.EndClip(JOB), commands.PushAudio(JOB, PCM, 9.0))
+    assert session.log == ["audio 8000", "end", "audio 1600"]
+
+
 def test_stop_ends_the_reply_at_once_and_sound_may_come_in_between():
     session = FakeSession(words=["w "] * 50)
     late = {
