@@ -339,6 +339,8 @@ class MainWindow(QMainWindow):
         loaded = self.state.models.loaded
         if loaded is not None and loaded.source != "demo":
             self.state.settings.set("first_start_done", True)
+            if self._current == "first":
+                self.show_page("chat")
 
     def _on_finished(self, message_id: str) -> None:
         """A quiet notice when a long answer is ready and the window is not in front."""

@@ -1,13 +1,8 @@
 """The real window with the scripted engine: what a person does, and what then is there."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import (
     QColor,
@@ -19,17 +14,7 @@ from PySide6.QtGui import (
     QKeySequence,
 )
 from PySide6.QtWidgets import (
-    QAbstractButton,
-    QAbstractSlider,
-    QAbstractSpinBox,
     QApplication,
-    QComboBox,
-    QLineEdit,
-    QMenuBar,
-    QPlainTextEdit,
-    QProgressBar,
-    QScrollBar,
-    QTextEdit,
     QWidget,
 )
 
@@ -37,30 +22,10 @@ from app.controllers.drafts import DraftState
 from app.core.conversation import ImageDetail, MessageState, Role
 from app.core.errors import ErrorKind
 from app.core.events import Capabilities, EngineStopped
-from app.ui.chat.answer_row import AnswerRow
 from app.ui.drop import drop_words
 from app.ui.main_window import MainWindow
 from app.ui.theme import Theme
-
-PROJECT = Path(__file__).parents[2]
-
-
-def write_and_send(window: MainWindow, qtbot, text: str) -> None:
-    qtbot.keyClicks(window.chat_page.composer.edit, text)
-    qtbot.keyClick(window.chat_page.composer.edit, Qt.Key.Key_Return)
-
-
-def ask(window: MainWindow, qtbot, text: str) -> None:
-    write_and_send(window, qtbot, text)
-    qtbot.waitUntil(lambda: not window.state.chat.busy, timeout=15_000)
-
-
-def answer_row(window: MainWindow) -> AnswerRow:
-    view = window.chat_page.transcript
-    row = view.row_widget(window.chat_page.model.rowCount() - 1)
-    assert isinstance(row, AnswerRow)
-    return row
-
+from tests.app_ui.talking import answer_row, ask, write_and_send
 
 # --- talking ---------------------------------------------------------------------------------
 
@@ -422,135 +387,18 @@ def test_a_long_job_in_the_background_gives_a_quiet_notice(window, qtbot, monkey
     assert window.notice.text == "Your answer is ready."
 
 
-# --- accessibility ---------------------------------------------------------------------------
-
-CONTROLS = (
-    QAbstractButton,
-    QLineEdit,
-    QPlainTextEdit,
-    QTextEdit,
-    QComboBox,
-    QAbstractSpinBox,
-    QAbstractSlider,
-    QProgressBar,
-)
+def test_the_send_key_of_the_settings_holds_from_the_start(app, qtbot) -> None:
+    app.state.settings.set("send_key", "command")
+    window = MainWindow(app.state, Theme("light"))
+    qtbot.addWidget(window)
+    assert window.chat_page.composer.edit.send_key == "command"
 
 
-# Inside these Qt makes controls of its own.
-QT_MADE = (QAbstractSpinBox, QComboBox, QLineEdit, QMenuBar)
-
-
-def controls_of(window: MainWindow) -> list[QWidget]:
-    found = []
-    for widget in window.findChildren(QWidget):
-        inner = isinstance(widget.parentWidget(), QT_MADE)
-        if isinstance(widget, CONTROLS) and not isinstance(widget, QScrollBar) and not inner:
-            found.append(widget)
-    return found
-
-
-def test_every_control_has_a_name(window, qtbot, picture) -> None:
-    window.open_files([str(picture)])
-    qtbot.waitUntil(lambda: window.state.chat.drafts.all_settled, timeout=10_000)
-    ask(window, qtbot, "where is it")
-    answer_row(window).setFocus()
-    for page in ("first", "models", "settings", "doctor", "chat"):
-        window.show_page(page)
-    controls = controls_of(window)
-    assert len(controls) > 60
-    nameless = [
-        f"{type(w).__name__} in {type(w.parentWidget()).__name__}"
-        for w in controls
-        if not w.accessibleName().strip()
-    ]
-    assert nameless == []
-
-
-def test_buttons_can_be_hit(window, qtbot) -> None:
-    ask(window, qtbot, "hello")
-    answer_row(window).setFocus()
-    for page in ("first", "models", "settings", "doctor", "chat"):
-        window.show_page(page)
-        QApplication.processEvents()
-        for button in window.findChildren(QAbstractButton):
-            if button.isVisible() and not isinstance(button.parentWidget(), QT_MADE):
-                assert min(button.width(), button.height()) >= 28, button.accessibleName()
-
-
-def test_tab_reaches_every_control_of_the_chat(window, qtbot) -> None:
-    window.chat_page.focus_composer()
-    seen: set[str] = set()
-    for _ in range(80):
-        focus = QApplication.focusWidget()
-        seen.add(focus.accessibleName())
-        qtbot.keyClick(focus, Qt.Key.Key_Tab)
-    wanted = {"Message", "Attach files", "New chat", "Search all chats", "Chats", "Models"}
-    assert wanted <= seen
-    assert "More about this chat" in seen
-
-
-# --- start -----------------------------------------------------------------------------------
-
-HEAVY = ("mlx", "mlx_lm", "transformers", "cv2", "mlx_gemma4", "torch", "PySide6.QtMultimedia")
-
-
-def test_nothing_heavy_is_loaded_before_the_first_paint(tmp_path) -> None:
-    code = f"""
-import sys
-from PySide6.QtWidgets import QApplication
-from app.main import AppOptions, build_app
-from app.ui.main_window import MainWindow
-qt = QApplication([])
-app = build_app(AppOptions(data_dir={str(tmp_path)!r}, script="instant"))
-window = MainWindow(app.state)
-window.show()
-qt.processEvents()
-window.grab()
-print([name for name in {HEAVY!r} if name in sys.modules])
-app.close()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "[]"
-
-
-@pytest.fixture
-def screen() -> Iterator[str]:
-    """A virtual screen; its display name."""
-    reading, writing = os.pipe()
-    command = [
-        "Xvfb",
-        "-displayfd",
-        str(writing),
-        "-screen",
-        "0",
-        "1280x900x24",
-        "-nolisten",
-        "tcp",
-    ]
-    server = subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL)
-    os.close(writing)
-    try:
-        yield f":{os.read(reading, 16).decode().strip()}"
-    finally:
-        os.close(reading)
-        server.terminate()
-        server.wait(10)
-
-
-@pytest.mark.gui
-def test_a_real_window_opens_on_a_screen(tmp_path, screen) -> None:
-    shot = tmp_path / "shot.png"
-    environment = {**os.environ, "QT_QPA_PLATFORM": "xcb", "DISPLAY": screen}
-    command = [sys.executable, "-m", "app", "--data-dir", str(tmp_path / "d")]
-    command += ["--script", "instant", "--screenshot", str(shot)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=PROJECT, timeout=90, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    image = QImage(str(shot))
-    assert image.width() >= 880
-    colours = {image.pixel(x, y) for x in range(0, image.width(), 9) for y in range(0, 600, 9)}
-    assert len(colours) > 5
+def test_a_loaded_model_ends_the_first_start(app, qtbot) -> None:
+    window = MainWindow(app.state, Theme("light"))
+    qtbot.addWidget(window)
+    assert window.current_page == "first"
+    app.engine.start()
+    app.state.models.load("/models/scripted")
+    qtbot.waitUntil(lambda: window.current_page == "chat", timeout=10_000)
+    assert app.state.settings.settings.first_start_done

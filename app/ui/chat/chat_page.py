@@ -82,6 +82,7 @@ class ChatPage(QWidget):
         self.menus.models_wanted.connect(self.models_wanted)
         self._announcer = StreamAnnouncer(self)
         self._connect()
+        self.composer.edit.send_key = settings.settings.send_key
         self._on_conversation()
         self._on_model()
 
