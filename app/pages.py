@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import QCoreApplication
+
 if TYPE_CHECKING:
     from app.controllers.live_controller import LiveController, LiveDevices
+    from app.core.conversation import Conversation
     from app.core.settings import Settings
     from app.main import App
     from app.ui.main_window import MainWindow
@@ -25,10 +28,20 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     controller = LiveController(
         app.engine, QtPermissions(), _devices(settings.settings), parent=window
     )
+    controller.talk_ended.connect(lambda chat: _keep(app, chat))
+    # Before `App.close`: devices are released and the words of a running talk are kept.
+    QCoreApplication.instance().aboutToQuit.connect(controller.stop)
     window.add_page(
         "live", "Live", "audio-lines", LivePage(window.theme, controller), before="models"
     )
     return controller
+
+
+def _keep(app: App, chat: Conversation) -> None:
+    """A talk that is over becomes a chat in the list, found by the search like any other."""
+    app.state.conversations.update(chat.meta)
+    for message in chat.walk():
+        app.library.save_message(chat.id, message)
 
 
 def _devices(settings: Settings) -> LiveDevices:

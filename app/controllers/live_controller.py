@@ -7,6 +7,7 @@ and its commands come over through queued signals.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -75,7 +76,8 @@ class LiveController(QObject):
     """State of the live page.
 
     Signals: `report(Report)`; `access_changed(Capture, Access)`; `running_changed(bool)`;
-    `failed(str)` live mode could not go on; `context_changed(tokens, context)`.
+    `failed(str)` live mode could not go on; `context_changed(tokens, context)`;
+    `talk_ended(Conversation)` the words of a conversation that is over, to be kept.
     """
 
     report = Signal(object)
@@ -83,6 +85,7 @@ class LiveController(QObject):
     running_changed = Signal(bool)
     failed = Signal(str)
     context_changed = Signal(int, int)
+    talk_ended = Signal(object)
     _reported = Signal(object)
     _commanded = Signal(object)
 
@@ -152,6 +155,8 @@ class LiveController(QObject):
         self._watch.stop()
         session.stop()
         self.running_changed.emit(False)
+        if chat := self.talk.conversation(time.time()):
+            self.talk_ended.emit(chat)
 
     def use_microphone(self) -> None:
         """Open the microphone, or show why not."""

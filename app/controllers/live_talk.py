@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.core.commands import PromptMessage, PromptText
-from app.core.conversation import Role
+from app.core.conversation import (
+    Conversation,
+    ConversationMeta,
+    Message,
+    Role,
+    Text,
+    new_id,
+    title_from,
+)
 from app.live import reports
 from app.live.reports import Report
 
@@ -79,6 +87,26 @@ class Talk:
                 made.append(PromptMessage(ids[0], Role.USER, (PromptText(turn.said),)))
                 made.append(PromptMessage(ids[1], Role.MODEL, (PromptText(turn.kept_reply),)))
         return tuple(made)
+
+    def conversation(self, now: float) -> Conversation | None:
+        """The finished exchanges as a chat like any other, None if there were none.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        messages = self.messages()
+        if not messages:
+            return None
+        first = messages[0].parts[0]
+        title = title_from(first.text if isinstance(first, PromptText) else "")
+        chat = Conversation(ConversationMeta(new_id(), title, created=now, updated=now))
+        parent = None
+        for prompt in messages:
+            words = tuple(Text(p.text) for p in prompt.parts if isinstance(p, PromptText))
+            message = Message(new_id(), parent, prompt.role, words, created=now)
+            chat.add(message)
+            parent = message.id
+        return chat
 
     def _change(self, report: Report) -> TalkTurn | None:
         turn = self._find(getattr(report, "turn", None))

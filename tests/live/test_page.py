@@ -186,6 +186,24 @@ def test_an_engine_that_died_is_given_the_conversation_again(open_page, qtbot):
     assert [m.parts[0].text for m in starts[1].messages] == ["what colour", "Red."]
 
 
+def test_the_words_of_a_talk_become_a_chat(open_page):
+    _, controller, _, _ = open_page()
+    kept = []
+    controller.talk_ended.connect(kept.append)
+    controller.start()
+    for report in (
+        reports.TurnOpened(0.0, 1),
+        reports.ReplyText(1.1, 1, 0, "The mug is green."),
+        reports.ReplyDone(2.0, 1, "The mug is green.", "interrupted", 7),
+        reports.Transcript(2.5, 1, "what colour"),
+    ):
+        controller._on_report(report)
+    controller.talk_edited(1, "what colour is it")
+    controller.stop()
+    assert [m.text for m in kept[0].path()] == ["what colour is it", "The mug"]
+    assert kept[0].meta.title == "what colour is it"
+
+
 def test_stop_releases_everything(open_page):
     microphone, camera = FakeMicrophone(), FakeCamera()
     page, controller, client, _ = open_page(microphone=microphone, camera=camera)
