@@ -316,6 +316,30 @@ def delete(folder: str | Path) -> int:
     return size
 
 
+def discard(repo: str, cache: Path | None = None) -> int:
+    """Remove the unfinished parts of a download; returns the bytes freed."""
+    folder = (cache or cache_folder()) / f"models--{repo.replace('/', '--')}"
+    freed = 0
+    for part in (folder / "blobs").glob("*.part"):
+        freed += part.stat().st_size
+        part.unlink(missing_ok=True)
+    if not (folder / "snapshots").is_dir():
+        freed += sum(path.stat().st_size for path in (folder / "blobs").glob("*"))
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed
+
+
+def unfinished(cache: Path | None = None) -> dict[str, int]:
+    """Repositories with unfinished parts, and how many bytes of them are there."""
+    found: dict[str, int] = {}
+    for folder in sorted((cache or cache_folder()).glob("models--*--*")):
+        parts = list((folder / "blobs").glob("*.part"))
+        if parts:
+            repo = folder.name.removeprefix("models--").replace("--", "/", 1)
+            found[repo] = sum(path.stat().st_size for path in (folder / "blobs").glob("*"))
+    return found
+
+
 __all__ = [
     "Checkpoint",
     "Progress",
@@ -323,6 +347,7 @@ __all__ = [
     "cache_folder",
     "delete",
     "describe",
+    "discard",
     "download",
     "find",
     "folder_size",
@@ -330,4 +355,5 @@ __all__ = [
     "lmstudio_folders",
     "local_checkpoints",
     "size_to_free",
+    "unfinished",
 ]

@@ -428,34 +428,6 @@ def _exclusive(path: Path, repo: str) -> Iterator[None]:
         yield
 
 
-def discard(repo: str, cache: Path | None = None) -> int:
-    """Remove the unfinished parts of a download; returns the bytes freed."""
-    from huggingface_hub import constants
-
-    folder = (cache or Path(constants.HF_HUB_CACHE)) / f"models--{repo.replace('/', '--')}"
-    freed = 0
-    for part in (folder / "blobs").glob("*.part"):
-        freed += part.stat().st_size
-        part.unlink(missing_ok=True)
-    if not (folder / "snapshots").is_dir():
-        freed += sum(path.stat().st_size for path in (folder / "blobs").glob("*"))
-        shutil.rmtree(folder, ignore_errors=True)
-    return freed
-
-
-def unfinished(cache: Path | None = None) -> dict[str, int]:
-    """Repositories with unfinished parts, and how many bytes of them are there."""
-    from huggingface_hub import constants
-
-    found: dict[str, int] = {}
-    for folder in sorted((cache or Path(constants.HF_HUB_CACHE)).glob("models--*--*")):
-        parts = list((folder / "blobs").glob("*.part"))
-        if parts:
-            repo = folder.name.removeprefix("models--").replace("--", "/", 1)
-            found[repo] = sum(path.stat().st_size for path in (folder / "blobs").glob("*"))
-    return found
-
-
 # --- words for what went wrong -------------------------------------------------------------------
 
 

@@ -293,7 +293,7 @@ def _end(running: _Running) -> None:
 
 
 def _discard(repo: str, cache: str) -> None:
-    from mlx_gemma4.hub_download import discard
+    from mlx_gemma4.hub import discard
 
     discard(repo, Path(cache) if cache else None)
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mlx_gemma4.hub import discard, unfinished
 from mlx_gemma4.hub_download import (
     DownloadError,
     Patience,
     Progress,
-    discard,
     download,
-    unfinished,
 )
 from tests.hub.server import COMMIT, Hub
 
