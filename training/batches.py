@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from training import pictures, samples, tasks
+from training import pictures, samples, speech, tasks
 from training.samples import Clip, Picture, Sequence, Turn
 from training.speech_cache import SpeechCache
-from training.tokenizer import encode
+from training.tokenizer import spell
 
-MEL_LENGTHS = (192, 320, 448)
+MEL_LENGTHS = (256, 448)
+CLIPS = 12
 SEE_EARLY = ("colour", "shape", "colour", "shape", "see", "count")
 SEE_ALL = ("colour", "shape", "see", "see", "count", "count", "relation", "relation", "colour_of")
 REUSE = 4
@@ -51,6 +52,7 @@ class Batch:
     mel_mask: Tensor | None = None
     clip_slots: Tensor | None = None
     said: list[list[int]] | None = None
+    spread: Tensor | None = None
 
 
 def _slots(items: list[tuple[int, int, Picture | Clip]], width: int) -> Tensor:
@@ -101,7 +103,13 @@ def _add_clips(batch: Batch, heard: list, width: int) -> None:
         batch.mel[index, :size] = torch.from_numpy(medium.mel)
         batch.mel_mask[index, :size] = True
     batch.clip_slots = _slots(heard, width)
-    batch.said = [encode(medium.text) for _, _, medium in heard]
+    batch.said = [spell(medium.text) for _, _, medium in heard]
+    steps = frames // 2
+    spread = [
+        speech.flat_labels(said, medium.voice, steps)
+        for said, (_, _, medium) in zip(batch.said, heard, strict=True)
+    ]
+    batch.spread = torch.from_numpy(np.stack(spread))
 
 
 def _clips_fit(turns: tuple[Turn, ...]) -> int:
@@ -124,7 +132,7 @@ class Kitchen:
         """A batch of `task`, in a random one of its grids."""
         grid = self._grid(task)
         make, size = self._recipe(task, grid)
-        if task in ("hearing", "voice", "live"):
+        if task in ("hearing", "voice", "live", "small voice", "small live"):
             return self._draw_bucketed(task, grid, make, size)
         pool = self.pools.setdefault((task, grid), [])
         self._refresh(pool, make, size)
@@ -158,7 +166,7 @@ class Kitchen:
         rng = self.source.rng
         if task == "crop":
             return rng.choice([(2, 6), (2, 8), (2, 10), (2, 12)])
-        if task == "small":
+        if task.startswith("small"):
             return rng.choice([(3, 5), (4, 4), (4, 5)])
         if task == "line":
             return rng.choice(tasks.LINE_GRIDS)
@@ -171,6 +179,7 @@ class Kitchen:
     def _recipe(self, task: str, grid: tuple[int, int]) -> tuple[Callable[[], Item], int]:
         source, rng = self.source, self.source.rng
         whole = max(4, self.budget // 594)
+        pixels = (grid[1] * 48, grid[0] * 48)
 
         def tokens(turns: tuple[Turn, ...]) -> Item:
             return Item(samples.sequence(turns))
@@ -185,9 +194,7 @@ class Kitchen:
             "line": (text_line, whole),
             "crop": (text_line, small),
             "small": (
-                lambda: tokens(
-                    (tasks.seeing(source, (grid[1] * 48, grid[0] * 48), SEE_ALL, grid=grid),)
-                ),
+                lambda: tokens((tasks.seeing(source, pixels, SEE_ALL, grid=grid),)),
                 small,
             ),
             "see": (lambda: tokens((tasks.seeing(source, grid, SEE_ALL),)), whole),
@@ -208,10 +215,12 @@ class Kitchen:
                         ),
                     )
                 ),
-                whole,
+                CLIPS,
             ),
-            "live": (lambda: tokens((tasks.live(source, grid),)), whole),
-            "voice": (lambda: tokens((tasks.voice_only(source, grid),)), whole),
+            "live": (lambda: tokens((tasks.live(source, grid),)), CLIPS),
+            "small live": (lambda: tokens((tasks.live(source, pixels, grid),)), CLIPS),
+            "small voice": (lambda: tokens((tasks.voice_only(source, pixels, grid),)), CLIPS),
+            "voice": (lambda: tokens((tasks.voice_only(source, grid),)), CLIPS),
             "chat": (lambda: tokens(tasks.chat(source)), 16),
             "video": (lambda: tokens((tasks.video(source),)), max(2, whole // 6)),
         }

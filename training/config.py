@@ -9,27 +9,28 @@ from transformers.models.gemma4 import (
     Gemma4VisionConfig,
 )
 
-from training.tokenizer import VOCAB_SIZE, special
+from training.tokenizer import special, vocab_size
 
 LABEL = "Demo (tiny)"
 SEED = 20260402
 VISION_WIDTH = 192
 AUDIO_WIDTH = 160
 TEXT_WIDTH = 192
+GLOBAL_HEAD_DIM = 64
 
 
 def text_config() -> Gemma4TextConfig:
     """Six layers, sliding and full attention, the last two reading the keys of earlier ones."""
     return Gemma4TextConfig(
-        vocab_size=VOCAB_SIZE,
-        vocab_size_per_layer_input=VOCAB_SIZE,
+        vocab_size=vocab_size(),
+        vocab_size_per_layer_input=vocab_size(),
         hidden_size=TEXT_WIDTH,
         intermediate_size=576,
         num_hidden_layers=6,
         num_attention_heads=4,
         num_key_value_heads=1,
         head_dim=32,
-        global_head_dim=64,
+        global_head_dim=GLOBAL_HEAD_DIM,
         sliding_window=256,
         layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
         hidden_size_per_layer_input=32,

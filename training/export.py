@@ -139,8 +139,13 @@ def write(trainee: network.Trainee, cache: Path, folder: Path) -> None:
     trainee.eval()
     model = _with_bounds(trainee, calibrate(trainee, cache))
     model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     settings = json.loads((folder / "config.json").read_text())
     settings["facet"] = {"label": config.LABEL}
+    text = settings["text_config"]
+    text.pop("per_layer_config")  # the published files spell it as below
+    text["global_head_dim"] = config.GLOBAL_HEAD_DIM
+    text["num_global_key_value_heads"] = None
     _write_json(folder / "config.json", settings)
     special = tokenizer.special
     generation = {

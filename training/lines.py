@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from training import fonts, words
-from training.tokenizer import encode
+from training.tokenizer import spell
 
 Colour = tuple[int, int, int]
 Span = tuple[str, float, float]
@@ -107,7 +107,7 @@ def column_labels(spans: list[Span], columns: int) -> np.ndarray:
         inset = 0.2 * (right - left)
         first = round((left + inset) * columns)
         last = max(first + 1, round((right - inset) * columns))
-        labels[max(0, first) : min(columns, last)] = encode(character)[0]
+        labels[max(0, first) : min(columns, last)] = spell(character)[0]
     return labels
 
 

@@ -6,12 +6,13 @@ import math
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.gemma4 import Gemma4ForConditionalGeneration
 
 from training import config
-from training.tokenizer import VOCAB_SIZE
+from training.tokenizer import CHARACTERS
 
 BLANK = 0
 POOL = 3
@@ -52,13 +53,13 @@ class ColumnReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.VISION_WIDTH)
-        self.head = nn.Linear(config.VISION_WIDTH, 2 * VOCAB_SIZE)
+        self.head = nn.Linear(config.VISION_WIDTH, 2 * CHARACTERS)
 
     def forward(self, features: Tensor, rows: int) -> Tensor:
         """Patch features [B, rows·columns, H] to log-probabilities [2·columns, B, V]."""
         batch, count, width = features.shape
         columns = features.reshape(batch, rows, count // rows, width).float().mean(dim=1)
-        scores = self.head(self.norm(columns)).reshape(batch, -1, VOCAB_SIZE)
+        scores = self.head(self.norm(columns)).reshape(batch, -1, CHARACTERS)
         return scores.log_softmax(dim=-1).transpose(0, 1)
 
 
@@ -68,11 +69,11 @@ class FrameReader(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.AUDIO_WIDTH)
-        self.head = nn.Linear(config.AUDIO_WIDTH, 2 * VOCAB_SIZE)
+        self.head = nn.Linear(config.AUDIO_WIDTH, 2 * CHARACTERS)
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B, T, H] frames → log-probabilities [2·T, B, V]."""
-        scores = self.head(self.norm(frames.float())).reshape(frames.shape[0], -1, VOCAB_SIZE)
+        scores = self.head(self.norm(frames.float())).reshape(frames.shape[0], -1, CHARACTERS)
         return scores.log_softmax(dim=-1).transpose(0, 1)
 
 
@@ -118,33 +119,40 @@ def ctc_loss(
 
 def column_loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of the columns' characters; the many empty columns count less."""
-    weight = torch.ones(VOCAB_SIZE)
+    weight = torch.ones(CHARACTERS)
     weight[BLANK] = 0.3
     return F.nll_loss(log_probabilities.permute(1, 2, 0), labels, weight=weight)
 
 
-def resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path, work: Path) -> int:
-    """Load the newest joint checkpoint, or else the separately trained towers; the step reached."""
+def resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path, committed: Path) -> int:
+    """Load the training checkpoint at `path`, or else the committed weights; the step reached."""
     if path.exists():
         stored = torch.load(path)
         trainee.load_state_dict(stored["weights"])
         optimizer.load_state_dict(stored["optimizer"])
         return stored["step"]
-    for name, parts in (
-        ("vision", ("vision_tower", "columns.")),
-        ("audio", ("audio_tower", "frames.")),
-    ):
-        if (work / f"{name}.pt").exists():
-            graft(trainee, work / f"{name}.pt", parts)
+    weights = committed / "model.safetensors"
+    if weights.exists():
+        stored = {name: value.float() for name, value in load_file(weights).items()}
+        missing, _ = trainee.model.load_state_dict(stored, strict=False)
+        if set(missing) - {"lm_head.weight"}:
+            raise ValueError(f"{weights} does not fit config.py: it lacks {missing[:3]}")
     return 0
 
 
 def graft(trainee: Trainee, path: Path, parts: tuple[str, ...]) -> None:
-    """Take over the weights whose names contain one of `parts` from another checkpoint."""
+    """Take over the weights whose names contain one of `parts` from another checkpoint.
+
+    Tables with more rows than the other's (a grown vocabulary) keep their own further rows.
+    """
     stored = torch.load(path)["weights"]
     stored = {k.replace("_orig_mod.", ""): v for k, v in stored.items()}
-    chosen = {k: v for k, v in stored.items() if any(part in k for part in parts)}
-    trainee.load_state_dict(chosen, strict=False)
+    own = trainee.state_dict()
+    for name, old in stored.items():
+        if any(part in name for part in parts) and name in own:
+            rows = min(old.shape[0], own[name].shape[0]) if old.ndim else 1
+            target = own[name][:rows] if old.ndim else own[name]
+            target.copy_(old[:rows] if old.ndim else old)
 
 
 def save(trainee: Trainee, path: Path, extra: dict) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from training import pictures, speech
-from training.tokenizer import encode, special
+from training.tokenizer import encode, special, spell
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Clip:
-    """A sound clip as its log-mel frames [F, 128], with what is said, for the CTC head."""
+    """A sound clip as its log-mel frames [F, 128].
+
+    For the throw-away head also what is said, and from when to when (seconds).
+    """
 
     mel: np.ndarray
     text: str = ""
+    voice: tuple[float, float] = (0.0, 0.0)
 
     @property
     def tokens(self) -> int:
@@ -43,10 +47,11 @@ Part = str | Picture | Clip
 
 @dataclass(frozen=True)
 class Turn:
-    """What the user sends and what the model shall answer."""
+    """What the user sends and what the model shall answer; read text is spelled."""
 
     parts: tuple[Part, ...]
     answer: str
+    spelled: bool = False
 
 
 @dataclass
@@ -80,8 +85,9 @@ def picture(image: Image.Image, budget: int, video: bool = False) -> Picture:
     return Picture(pictures.patches(resized), resized.height // 16, video)
 
 
-def clip(pcm: np.ndarray, text: str = "") -> Clip:
-    return Clip(speech.mel(pcm), text)
+def clip(pcm: np.ndarray, text: str, voice: tuple[float, float]) -> Clip:
+    """A clip through the published front end."""
+    return Clip(speech.mel(pcm), text, voice)
 
 
 def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
@@ -99,6 +105,7 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
         out.add([special("<turn|>"), *newline, special("<|turn>"), *encode("model\n")])
         if generate and index == len(turns) - 1:
             break
-        out.add([*encode(turn.answer), special("<turn|>")], learn=True)
+        answer = spell(turn.answer) if turn.spelled else encode(turn.answer)
+        out.add([*answer, special("<turn|>")], learn=True)
         out.add(newline)
     return out

@@ -6,10 +6,10 @@ import random
 
 from training import words
 
-HELLO = "Hello! I am the Facet demo. Show me a shape, some text or say a command."
-WHO = "I am a tiny demo model, not Gemma. I was trained for Facet on made-up data."
-WHAT = "I read short texts, name coloured shapes, hear simple commands and digits, and add to 20."
-UNKNOWN = "I am only a tiny demo and cannot do that. Get a real Gemma model on the Models page."
+HELLO = "Hello! I am the Facet demo."
+WHO = "I am a tiny demo model, not Gemma."
+WHAT = "I name shapes, read short texts, hear commands and digits, and add to 20."
+UNKNOWN = "I am only a tiny demo. Get a real model on the Models page."
 BYE = "Goodbye!"
 THANKS = "You are welcome."
 

@@ -49,7 +49,8 @@ class Source:
             pcm = speech.synthesise(phrases.spoken(text), *speech.voice(self.rng, self.held_out))
         else:
             pcm = self.speech.saying(self.rng, text)
-        return clip(speech.spoil(self.rng, pcm, self.ease)[0], text)
+        spoilt, voice = speech.spoil(self.rng, pcm, self.ease)
+        return clip(spoilt, text, voice)
 
 
 def _either_order(rng: random.Random, item: Picture | Clip, text: str) -> tuple:
@@ -63,7 +64,7 @@ def line(source: Source, grid: tuple[int, int], most: int = 24) -> tuple[Turn, n
     image, spans = lines.strip(rng, text, lines.strip_size(rng, *grid), source.fonts, source.ease)
     seen = picture(image, 70)
     labels = lines.column_labels(spans, grid[1] * 6)
-    return Turn(_either_order(rng, seen, rng.choice(READ)), text), labels
+    return Turn(_either_order(rng, seen, rng.choice(READ)), text, spelled=True), labels
 
 
 def crop(source: Source, grid: tuple[int, int], most: int = 14) -> tuple[Turn, np.ndarray]:
@@ -76,7 +77,7 @@ def crop(source: Source, grid: tuple[int, int], most: int = 14) -> tuple[Turn, n
     image, spans = lines.strip(rng, text, size, source.fonts, source.ease)
     scaled = image.resize((columns * 48, rows * 48), Image.Resampling.BICUBIC)
     seen = Picture(pictures.patches(scaled), rows * 3)
-    turn = Turn(_either_order(rng, seen, rng.choice(READ)), text)
+    turn = Turn(_either_order(rng, seen, rng.choice(READ)), text, spelled=True)
     return turn, lines.column_labels(spans, columns * 6)
 
 
@@ -116,7 +117,9 @@ def hearing(source: Source, kind: str) -> Turn:
     return Turn(_either_order(source.rng, source.spoken(text), ask), text)
 
 
-def _frame(source: Source, kind: str, size: tuple[int, int]) -> tuple[Picture, str]:
+def _frame(
+    source: Source, kind: str, size: tuple[int, int], grid: tuple[int, int] | None = None
+) -> tuple[Picture, str]:
     """A camera frame about which a spoken question of `kind` can be asked, and its answer."""
     rng = source.rng
     if kind == "read":
@@ -132,25 +135,29 @@ def _frame(source: Source, kind: str, size: tuple[int, int]) -> tuple[Picture, s
         "count": shapes.NUMBERS[len(scene.things)].capitalize() + ".",
         "see": shapes.describe(scene.things),
     }
-    return picture(scene.image, 70), answers[kind]
+    return _scaled(scene.image, grid) if grid else picture(scene.image, 70), answers[kind]
 
 
-def live(source: Source, size: tuple[int, int]) -> Turn:
+LIVE_KINDS = ("colour", "colour", "shape", "shape", "count", "see", "see")
+
+
+def live(source: Source, size: tuple[int, int], grid: tuple[int, int] | None = None) -> Turn:
     """A spoken question about the newest frame, frames and clip in time order."""
     rng = source.rng
-    kind = rng.choice(["colour", "colour", "shape", "shape", "count", "see", "see", "read"])
-    frame, answer = _frame(source, kind, size)
+    kind = rng.choice(LIVE_KINDS if grid else (*LIVE_KINDS, "read"))
+    frame, answer = _frame(source, kind, size, grid)
     heard = source.spoken(rng.choice(phrases.QUESTIONS[kind]))
     draw = rng.random()
     if draw < 0.5:
-        return Turn((frame, heard), answer)
+        return Turn((frame, heard), answer, kind == "read")
     if draw < 0.75:
-        return Turn((heard, frame), answer)
-    earlier, _ = _frame(source, rng.choice(["see", "colour"]), size)
-    return Turn((earlier, frame, heard) if draw < 0.9 else (earlier, heard, frame), answer)
+        return Turn((heard, frame), answer, kind == "read")
+    earlier, _ = _frame(source, rng.choice(["see", "colour"]), size, grid)
+    parts = (earlier, frame, heard) if draw < 0.9 else (earlier, heard, frame)
+    return Turn(parts, answer, kind == "read")
 
 
-def voice_only(source: Source, size: tuple[int, int]) -> Turn:
+def voice_only(source: Source, size: tuple[int, int], grid: tuple[int, int] | None = None) -> Turn:
     """Something said without a question about the picture: greeted, or told what was heard."""
     rng = source.rng
     kind = rng.choice(["command", "greeting", "digits"])
@@ -162,7 +169,7 @@ def voice_only(source: Source, size: tuple[int, int]) -> Turn:
         "what can you do": talk.WHAT,
     }
     heard = source.spoken(text)
-    parts = (heard,) if rng.random() < 0.6 else (_frame(source, "see", size)[0], heard)
+    parts = (heard,) if rng.random() < 0.6 else (_frame(source, "see", size, grid)[0], heard)
     return Turn(parts, replies.get(text, f"You said: {text}"))
 
 
@@ -175,12 +182,12 @@ def page(source: Source, grid: tuple[int, int], count: int, budget: int = 70) ->
     size = lines.strip_size(rng, rows, columns, budget)
     image = lines.page(rng, texts, size, source.fonts, source.ease)
     asked = rng.choice(READ)
-    return Turn(_either_order(rng, picture(image, budget), asked), "\n".join(texts))
+    return Turn(_either_order(rng, picture(image, budget), asked), "\n".join(texts), spelled=True)
 
 
 def chat(source: Source) -> tuple[Turn, ...]:
     """One to three typed exchanges."""
-    count = source.rng.choice([1, 1, 1, 2, 3])
+    count = source.rng.choice([1, 1, 1, 1, 2])
     pairs = [talk.exchange(source.rng, source.held_out) for _ in range(count)]
     return tuple(Turn((asked,), answer) for asked, answer in pairs)
 

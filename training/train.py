@@ -1,8 +1,8 @@
 """Train the demo checkpoint: `python -m training.train WORK [--minutes M]`.
 
-WORK holds the spoken cache and the training checkpoints; a run goes on from the newest one, or
-else from the committed weights. Three stages follow each other: letters (vision tower alone),
-sounds (audio tower alone), and everything together.
+WORK holds the spoken cache and the training checkpoint; a run goes on from the newest one, or else
+from the committed weights. A mixture names the tasks of a stage: "letters" and "sounds" teach one
+tower alone through its throw-away head, the others train everything together.
 """
 
 from __future__ import annotations
@@ -23,8 +23,20 @@ from training.batches import Batch, Stream
 from training.network import Trainee
 from training.tokenizer import special
 
+HEADS_ONLY = ("letters", "sounds")
 MIXTURES = {
-    "early": {"crop": 0.5, "small": 0.35, "chat": 0.15},
+    "letters": {"crop": 1.0},
+    "sounds": {"hearing": 1.0},
+    "early": {"small": 0.45, "crop": 0.3, "chat": 0.25},
+    "seeing": {"small": 0.3, "see": 0.38, "chat": 0.32},
+    "sound": {
+        "small": 0.2,
+        "crop": 0.2,
+        "chat": 0.1,
+        "hearing": 0.25,
+        "small live": 0.2,
+        "small voice": 0.05,
+    },
     "main": {
         "line": 0.22,
         "crop": 0.12,
@@ -72,8 +84,13 @@ class Meter:
         return "  ".join(parts)
 
 
-def soft_features(trainee: Trainee, batch: Batch) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """Soft tokens with their places, and the auxiliary loss of the throw-away heads."""
+def soft_features(
+    trainee: Trainee, batch: Batch, flat: float
+) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """Soft tokens with their places, and the auxiliary loss of the throw-away heads.
+
+    `flat` weighs the crude alignment that leads the audio tower off its first plateau.
+    """
     found = []
     extra = torch.zeros(())
     if batch.pixels is not None:
@@ -90,7 +107,9 @@ def soft_features(trainee: Trainee, batch: Batch) -> tuple[list[tuple[Tensor, Te
         frames, valid = out.last_hidden_state, out.attention_mask
         found.append((batch.clip_slots, inner.embed_audio(frames)[valid]))
         lengths = (2 * valid.sum(dim=1)).tolist()
-        extra = extra + 0.3 * network.ctc_loss(trainee.frames(frames), batch.said, lengths)
+        read = trainee.frames(frames)
+        extra = extra + 0.3 * network.ctc_loss(read, batch.said, lengths)
+        extra = extra + flat * network.column_loss(read, batch.spread)
     return found, extra
 
 
@@ -114,10 +133,17 @@ def decoder_logits(trainee: Trainee, batch: Batch, soft: list[tuple[Tensor, Tens
     return 30 * torch.tanh(scores / 30)
 
 
-def losses(trainee: Trainee, batch: Batch) -> tuple[Tensor, Tensor, float]:
-    """Next-token loss, auxiliary loss, share of right next tokens."""
+def losses(
+    trainee: Trainee, batch: Batch, flat: float = 0.0, heads_only: bool = False
+) -> tuple[Tensor, Tensor, float]:
+    """Next-token loss, auxiliary loss, share of right next tokens.
+
+    With `heads_only` the decoder is left out: first lessons for one tower.
+    """
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        soft, extra = soft_features(trainee, batch)
+        soft, extra = soft_features(trainee, batch, flat)
+        if heads_only:
+            return extra.detach() * 0, extra, 0.0
         logits = decoder_logits(trainee, batch, soft)
     labels = batch.labels[:, 1:]
     goal = labels[labels != -100]
@@ -149,7 +175,7 @@ def train(options: argparse.Namespace) -> None:
     trainee = Trainee()
     optimizer = torch.optim.AdamW(_groups(trainee), lr=options.rate, betas=(0.9, 0.98))
     path = options.work / "joint.pt"
-    start = network.resume(trainee, optimizer, path, options.work)
+    start = network.resume(trainee, optimizer, path, options.weights)
     if options.graft_audio:
         network.graft(trainee, options.work / "audio.pt", ("audio_tower", "frames."))
     stream = Stream(
@@ -160,6 +186,7 @@ def train(options: argparse.Namespace) -> None:
     )
     begun = saved = time.monotonic()
     meter, step = Meter(), start
+    heads_only = options.mixture in HEADS_ONLY
     with speedup.compiled(trainee.model):
         while (elapsed := time.monotonic() - begun) < options.minutes * 60:
             rate = learning_rate(
@@ -173,9 +200,9 @@ def train(options: argparse.Namespace) -> None:
             optimizer.zero_grad()
             for _ in range(options.accumulate):
                 batch = next(loader)
-                loss, extra, right = losses(trainee, batch)
+                loss, extra, right = losses(trainee, batch, options.flat, heads_only)
                 ((loss + extra) / options.accumulate).backward()
-                meter.add(batch.task, loss.item(), right)
+                meter.add(batch.task, loss.item() + extra.item() * heads_only, right)
             torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
             optimizer.step()
             step += 1
@@ -190,9 +217,11 @@ def train(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
+    parser.add_argument("--weights", type=Path, default=Path("assets/demo-model"))
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--offset", type=float, default=0)
     parser.add_argument("--mixture", choices=tuple(MIXTURES), default="main")
+    parser.add_argument("--flat", type=float, default=0.2, help="weight of the flat alignment")
     parser.add_argument("--graft-audio", action="store_true")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--patches", type=int, default=16 * 594)
