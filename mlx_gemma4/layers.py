@@ -202,9 +202,21 @@ def rms_norm(x: mx.array, eps: float) -> mx.array:
     return mx.fast.rms_norm(x, None, eps)
 
 
-def norm_residual(residual: mx.array, x: mx.array, norm: RMSNorm) -> mx.array:
-    """``residual + norm(x)``: the tail of every branch of a decoder layer."""
-    return residual + norm(x)
+# Chains of element-wise operations are compiled, so that each is one kernel. Traces are made per
+# shape: a shapeless trace of the longer chains would be cut into two kernels.
+
+
+def norm_residual(
+    residual: mx.array, x: mx.array, norm: RMSNorm, scale: mx.array | None = None
+) -> mx.array:
+    """``(residual + norm(x)) * scale``: the tail of every branch of a decoder layer."""
+    normed = norm(x)
+    return residual + normed if scale is None else _add_scale(residual, normed, scale)
+
+
+@mx.compile
+def _add_scale(residual: mx.array, x: mx.array, scale: mx.array) -> mx.array:
+    return (residual + x) * scale
 
 
 def gelu_tanh(x: mx.array) -> mx.array:
@@ -212,12 +224,23 @@ def gelu_tanh(x: mx.array) -> mx.array:
     return 0.5 * x * (1.0 + mx.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x * x * x)))
 
 
+@mx.compile
 def geglu(gate: mx.array, up: mx.array) -> mx.array:
     """``gelu(gate) * up``."""
     return gelu_tanh(gate) * up
 
 
+@mx.compile
+def merge_per_layer(context: mx.array, identity: mx.array, scale: float) -> mx.array:
+    """``(context + identity * scale) / sqrt(2)``: the two halves of the per-layer inputs."""
+    return (context + identity * scale) * 2.0**-0.5
+
+
 def soft_cap(logits: mx.array, cap: float | None) -> mx.array:
     """``cap * tanh(logits / cap)`` in float32: in bfloat16 it would flip near ties."""
-    logits = logits.astype(mx.float32)
-    return logits if cap is None else cap * mx.tanh(logits / cap)
+    return logits.astype(mx.float32) if cap is None else _capped(logits, cap)
+
+
+@mx.compile
+def _capped(logits: mx.array, cap: float) -> mx.array:
+    return cap * mx.tanh(logits.astype(mx.float32) / cap)

@@ -23,6 +23,7 @@ from mlx_gemma4.layers import (
     Linear,
     RMSNorm,
     geglu,
+    merge_per_layer,
     norm_residual,
 )
 from mlx_gemma4.masks import StepPlan, plan_last_row, plan_step
@@ -88,10 +89,11 @@ class DecoderLayer(nn.Module):
         """
         h, kv = self.self_attn(self.input_layernorm(x), queries, cache, shared)
         a = norm_residual(last_rows(x, queries.rows), h, self.post_attention_layernorm)
-        b = norm_residual(a, self._feed_forward(a), self.post_feedforward_layernorm)
-        if per_layer is not None:
-            b = self._per_layer_gate(b, last_rows(per_layer, queries.rows))
-        return b * self.layer_scalar, kv
+        norm, scalar = self.post_feedforward_layernorm, self.layer_scalar
+        if per_layer is None:
+            return norm_residual(a, self._feed_forward(a), norm, scalar), kv
+        b = norm_residual(a, self._feed_forward(a), norm)
+        return self._per_layer_gate(b, last_rows(per_layer, queries.rows)), kv
 
     def fill(self, x: mx.array, queries: StepPlan, cache: FullCache | SlidingCache | None) -> KV:
         """Only store the keys and values of ``x``; no output."""
@@ -111,7 +113,8 @@ class DecoderLayer(nn.Module):
 
     def _per_layer_gate(self, b: mx.array, per_layer: mx.array) -> mx.array:
         gated = geglu(self.per_layer_input_gate(b), per_layer)
-        return norm_residual(b, self.per_layer_projection(gated), self.post_per_layer_input_norm)
+        projected = self.per_layer_projection(gated)
+        return norm_residual(b, projected, self.post_per_layer_input_norm, self.layer_scalar)
 
 
 class TextModel(nn.Module):
@@ -165,10 +168,10 @@ class TextModel(nn.Module):
         if not dims:
             return None
         shape = (*ids.shape, self.config.num_hidden_layers, dims)
-        identity = self.embed_tokens_per_layer(ids).reshape(shape) * dims**0.5
+        identity = self.embed_tokens_per_layer(ids).reshape(shape)
         context = self.per_layer_model_projection(embeddings) * self.config.hidden_size**-0.5
         context = self.per_layer_projection_norm(context.reshape(shape))
-        return (context + identity) * 2.0**-0.5
+        return merge_per_layer(context, identity, dims**0.5)
 
     def __call__(
         self,

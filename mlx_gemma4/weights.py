@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,7 @@ def load_model(
         WeightsError: files or tensors are missing, unexpected, mis-shaped or damaged.
     """
     folder = Path(folder)
+    _without_compiler_compile_nothing()
     config = Gemma4Config.from_path(folder)
     tensors = read_tensors(folder, config)
     config, notices = without_absent_towers(config, tensors)
@@ -267,6 +269,13 @@ def _fitted(array: mx.array, spec: TensorSpec) -> mx.array:
     elif spec.size == 1 and array.size == 1:
         return array.reshape(spec.shape)
     raise ValueError(f"is {array.shape}, not {spec.shape}")
+
+
+def _without_compiler_compile_nothing() -> None:
+    """On the CPU, MLX compiles chains with g++; where there is none they run one by one."""
+    if mx.default_device() == mx.Device(mx.cpu) and shutil.which("g++") is None:
+        logger.info("g++ is missing: element-wise chains are not compiled")
+        mx.disable_compile()
 
 
 def _default_dtype(plain: dict[str, mx.array]) -> mx.Dtype:
