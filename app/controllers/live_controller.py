@@ -27,7 +27,7 @@ from app.live.reports import LiveNotice, Report
 from app.services.camera import CameraError, CameraSource
 from app.services.engine_client import EngineClient
 from app.services.live_session import LiveSession, LiveSetup
-from app.services.microphone import Microphone, MicrophoneError, MicrophoneSource
+from app.services.microphone import MicrophoneError, MicrophoneSource
 from app.services.permissions import Permissions
 from app.services.playback import Speaker
 
@@ -237,7 +237,7 @@ class LiveController(QObject):
                 return Access.GRANTED
             microphone = self._devices.make_microphone(session.clock)
             session.use_microphone(microphone)
-            if isinstance(microphone, Microphone) and microphone.narrow:
+            if microphone.narrow:
                 self._notice("narrow_band", NARROW_BAND)
         except (CameraError, MicrophoneError) as problem:
             self._notice(f"{capture}_problem", str(problem))

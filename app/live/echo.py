@@ -124,7 +124,7 @@ class EchoProbe:
     had `settle_s` to adapt.
     """
 
-    def __init__(self, settle_s: float = 0.6, needed_s: float = 0.8) -> None:
+    def __init__(self, settle_s: float = 0.4, needed_s: float = 0.5) -> None:
         self._settle = int(settle_s * 100)
         self._needed = int(needed_s * 100)
         self._noise: list[float] = []

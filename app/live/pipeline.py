@@ -140,13 +140,18 @@ class LivePipeline:
             self._notice(heard.complaint, COMPLAINTS[heard.complaint])
         if heard.echo:
             self._judge_echo(heard.echo)
-        if self.taker.guarded:
+        if self._may_interrupt:
             self._on_barge(self._barge_in.near(heard.near, heard.position))
         for window in heard.windows:
             self._on_window(window)
 
+    @property
+    def _may_interrupt(self) -> bool:
+        """Voices over the answer count once the probe knows that they are not our own."""
+        return self.taker.guarded and self.duplex is not Duplex.UNKNOWN
+
     def _on_window(self, window: VoiceWindow) -> None:
-        if self.taker.guarded:
+        if self._may_interrupt:
             self._on_barge(self._barge_in.window(window))
         if not self.options.hands_free and not self.taker.in_turn:
             window = replace(window, speech=False)

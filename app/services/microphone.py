@@ -51,6 +51,11 @@ class MicrophoneError(Exception):
 class MicrophoneSource(Protocol):
     """Something that delivers sound."""
 
+    @property
+    def narrow(self) -> bool:
+        """It records in telephone quality (8 kHz)."""
+        ...
+
     def start(self, sink: Sink) -> None:
         """Begin to deliver.
 

@@ -185,7 +185,7 @@ def test_its_own_voice_in_the_room_starts_no_turn():
 
 def test_without_cancellation_it_says_half_duplex_and_does_not_hear_itself():
     world = World(room=Room(gain=0.9), replies=[LONG], cancel_echo=False)
-    world.hearing.start_probe()
+    world.probe()
     world.wait(1.0)
     ask(world)
     world.wait(25.0, lambda: world.answered() == 1)
@@ -193,11 +193,13 @@ def test_without_cancellation_it_says_half_duplex_and_does_not_hear_itself():
     assert kinds.count("half_duplex") == 1
     assert kinds.count("headphones") == 1
     assert world.of(reports.EchoMeasured)[0].duplex is reports.Duplex.HALF
+    assert not world.of(reports.Interrupted)
+    assert len(world.of(reports.TurnOpened)) == 1
 
 
 def test_the_probe_finds_full_duplex_where_cancellation_works():
     world = World(room=Room(), replies=[LONG])
-    world.hearing.start_probe()
+    world.probe()
     world.wait(1.0)
     ask(world)
     world.wait(25.0, lambda: world.answered() == 1)

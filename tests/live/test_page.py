@@ -140,6 +140,15 @@ def test_a_model_that_cannot_hear_offers_typing(open_page):
     assert page.ask_line.isEnabled()
 
 
+def test_a_headset_in_telephone_quality_is_told(open_page):
+    microphone = FakeMicrophone()
+    microphone.narrow = True
+    page, controller, _, _ = open_page(microphone=microphone)
+    controller.start()
+    assert "8 kHz" in page.notice.text()
+    assert controller.microphone_on
+
+
 def test_keys(open_page, qtbot):
     from PySide6.QtCore import Qt
 

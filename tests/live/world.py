@@ -193,6 +193,7 @@ class World:
             self.reports.append,
             options or LiveOptions(),
         )
+        self.pipeline.duplex = reports.Duplex.FULL
         self.brain.pipeline = self.pipeline
         if self.voice:
             self.voice.pipeline = self.pipeline
@@ -202,6 +203,11 @@ class World:
         self._noise = np.random.default_rng(0)
         self.played = []
         self.steps = 0
+
+    def probe(self):
+        """Begin as a conversation does: whether we hear ourselves is not known yet."""
+        self.hearing.start_probe()
+        self.pipeline.duplex = reports.Duplex.UNKNOWN
 
     def hear(self, pcm, until=None):
         """Let scripted near-end sound reach the microphone."""
