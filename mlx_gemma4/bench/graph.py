@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
 
@@ -34,6 +35,8 @@ _STANDS_FOR = {
 _FUSED_HEAD_DIMS = (64, 96, 128, 192, 256)
 _FUSED_QUERIES = 8
 _FUSED_ROWS = 32  # queries × query heads per key head
+
+_SORTS = ("Sort", "ArgSort", "Partition", "ArgPartition")
 
 _NODE = re.compile(r'\[label ="([^"]+)", shape=rectangle\]')
 
@@ -78,16 +81,40 @@ def _kind(label: str) -> str:
 @contextmanager
 def metal_like() -> Iterator[None]:
     """While this is open, operations that are one kernel on Metal are one node here."""
-    fast, plain_dequantize = mx.fast, mx.dequantize
-    kept = (fast.rms_norm, fast.rope, fast.scaled_dot_product_attention)
-    fast.rms_norm, fast.rope = _rms_norm, _rope
-    fast.scaled_dot_product_attention = _attention(kept[2])
-    mx.dequantize = _dequantize
+    attention = mx.fast.scaled_dot_product_attention
+    stand_ins = (
+        (mx.fast, "rms_norm", _rms_norm),
+        (mx.fast, "rope", _rope),
+        (mx.fast, "scaled_dot_product_attention", _attention(attention)),
+        (mx, "dequantize", _dequantize),
+    )
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in stand_ins]
     try:
+        for owner, name, stand_in in stand_ins:
+            setattr(owner, name, stand_in)
         yield
     finally:
-        fast.rms_norm, fast.rope, fast.scaled_dot_product_attention = kept
-        mx.dequantize = plain_dequantize
+        for owner, name, function in kept:
+            setattr(owner, name, function)
+
+
+def wide_sorts(function: Callable[[mx.array], mx.array], width: int) -> int:
+    """Sorting primitives over at least ``width`` elements in the graph of ``function``.
+
+    Args:
+        function: takes logits [1, width]; compiled regions are looked into.
+        width: of the vocabulary.
+    """
+    found = 0
+
+    def look(node: dict[str, Any]) -> None:
+        nonlocal found
+        if node.get("type") == "primitive" and node["name"] in _SORTS:
+            _name, shape, _dtype = node["inputs"][0]
+            found += shape[-1] >= width
+
+    mx.export_function(look, function, mx.zeros((1, width)))
+    return found
 
 
 def _after(node: mx.array, *inputs: mx.array | None) -> mx.array:

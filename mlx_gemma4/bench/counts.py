@@ -1,0 +1,80 @@
+"""``--graph``: counts that hold on any machine: kernels, bytes and wide sorts per token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlx_gemma4.bench.peers import OURS, missing_note
+from mlx_gemma4.bench.report import Cell, Figure, Section
+from mlx_gemma4.bench.steps import ENGINES, available, decode_count, sampler_sorts
+from mlx_gemma4.bench.traffic import WIDTHS, weight_bytes
+from mlx_gemma4.published import published_config
+
+PORTABLE_GOALS = {"e2b": 760, "e4b": 910, "26b": 950, "31b": 1040}
+_BLOCK_GOALS = {4: 2.0, 8: 3.05}
+_KERNELS = "Kernels: nodes of one decode step (forward pass and head) that launch work on Metal."
+_BYTES = (
+    "GB at width w: weights read by a step over w tokens, uniform routing. The first number reads "
+    "each hit expert once; the second once per token that chose it, as MLX's gather does below 64 "
+    "tokens."
+)
+
+
+def graph_section(names: Sequence[str]) -> Section:
+    """Count each size on each engine that is installed."""
+    engines = [engine for engine in ENGINES if available(engine)]
+    sorts = {engine: sampler_sorts(engine) for engine in engines}
+    rows: list[dict[str, Cell]] = []
+    figures = []
+    for name in names:
+        counts = {engine: decode_count(engine, name) for engine in engines}
+        figures += _kernel_figures(name, counts[OURS].kernels)
+        figures += _block_figures(name)
+        for engine, count in counts.items():
+            rows.append(
+                {
+                    "size": name,
+                    "engine": engine,
+                    "kernels per token": count.kernels,
+                    "nodes": count.nodes,
+                    "÷ facet": count.kernels / counts[OURS].kernels,
+                    "wide sorts per sampled token": sorts[engine],
+                    **_bytes(name),
+                }
+            )
+    figures.append(Figure("full-vocabulary sorts per sampled token", sorts[OURS], 0))
+    settings = {"weights": "4-bit affine, groups of 64", "widths": "tiny, all layers and heads"}
+    return Section(
+        "Counts per decoded token", settings, rows, figures, [_KERNELS, _BYTES, *missing_note()]
+    )
+
+
+def _kernel_figures(name: str, kernels: int) -> list[Figure]:
+    goal = PORTABLE_GOALS.get(name)
+    return [Figure(f"{name} kernels per token, as shipped on this backend", kernels, goal)]
+
+
+def _bytes(name: str) -> dict[str, Cell]:
+    config = published_config(name)
+    cells: dict[str, Cell] = {}
+    for width in WIDTHS:
+        once = weight_bytes(config, width) / 1e9
+        each = weight_bytes(config, width, read_once=False) / 1e9
+        same = abs(once - each) < 1e-6
+        cells[f"GB at width {width}"] = f"{once:.2f}" if same else f"{once:.2f} / {each:.2f}"
+    return cells
+
+
+def _block_figures(name: str) -> list[Figure]:
+    config = published_config(name)
+    if not config.text.enable_moe_block:
+        return []
+    one = weight_bytes(config)
+    return [
+        Figure(
+            f"{name} bytes at width {width}, × one token, each hit expert read once",
+            weight_bytes(config, width) / one,
+            goal,
+        )
+        for width, goal in _BLOCK_GOALS.items()
+    ]
