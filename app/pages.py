@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication
-
 if TYPE_CHECKING:
     from app.controllers.live_controller import LiveController, LiveDevices
     from app.core.conversation import Conversation
@@ -23,6 +21,7 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     from app.controllers.live_controller import LiveController
     from app.services.permissions import QtPermissions
     from app.ui.live.live_page import LivePage
+    from app.ui.qt import qt_application
 
     settings = app.state.settings
     controller = LiveController(
@@ -30,7 +29,7 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     )
     controller.talk_ended.connect(lambda chat: _keep(app, chat))
     # Before `App.close`: devices are released and the words of a running talk are kept.
-    QCoreApplication.instance().aboutToQuit.connect(controller.stop)
+    qt_application().aboutToQuit.connect(controller.stop)
     window.add_page(
         "live", "Live", "audio-lines", LivePage(window.theme, controller), before="models"
     )

@@ -14,4 +14,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def fixed_seeds() -> None:
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - libraries under test read the global generator
+    np.random.seed(0)

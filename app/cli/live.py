@@ -72,15 +72,17 @@ def _problem(args: argparse.Namespace) -> str:
 class AlwaysGranted:
     """Permissions of a terminal: the system asks for the terminal itself."""
 
-    def state(self, _capture: Capture) -> Access:
+    def state(self, capture: Capture) -> Access:
         """Granted."""
+        del capture
         return Access.GRANTED
 
-    def request(self, _capture: Capture, answer: Callable[[Access], None]) -> None:
+    def request(self, capture: Capture, answer: Callable[[Access], None]) -> None:
         """Granted."""
+        del capture
         answer(Access.GRANTED)
 
-    def open_settings(self, _capture: Capture) -> None:
+    def open_settings(self, capture: Capture) -> None:
         """Nothing to open."""
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from app.controllers.live_talk import Talk
-from app.core.commands import LiveStart, PromptMessage, ReplyOptions
+from app.core.commands import Command, LiveStart, PromptMessage, ReplyOptions
 from app.core.conversation import new_id
 from app.core.errors import ErrorKind
-from app.core.events import JobFailed, LiveContext, LiveReady, ModelReady, Notice
+from app.core.events import Event, JobFailed, LiveContext, LiveReady, ModelReady, Notice
 from app.live.access import Access, Capture
 from app.live.clock import Clock
 from app.live.echo import EchoReference
@@ -284,7 +284,7 @@ class LiveController(QObject):
             self._session.post(getattr(self._session.pipeline, name), *args)
 
     @Slot(object)
-    def _on_command(self, command: object) -> None:
+    def _on_command(self, command: Command) -> None:
         if isinstance(command, LiveStart):
             self._client.submit(command)
         else:
@@ -296,7 +296,7 @@ class LiveController(QObject):
         self.report.emit(report)
 
     @Slot(object)
-    def _on_event(self, event: object) -> None:
+    def _on_event(self, event: Event) -> None:
         session = self._session
         if session is None:
             return

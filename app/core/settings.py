@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 SettingValue = bool | int | float | str | tuple[str, ...]
 
@@ -69,7 +69,7 @@ class Settings:
     """All settings. Immutable: `changed` returns a checked copy."""
 
     # Look
-    theme: str = _setting(
+    theme: Literal["system", "light", "dark"] = _setting(
         "system",
         "Appearance",
         "Light, dark, or whatever the system uses.",

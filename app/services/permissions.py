@@ -69,7 +69,8 @@ class QtPermissions(QObject):
         def told(given: QPermission) -> None:
             answer(self._known(capture, _STATES[given.status()]))
 
-        application.requestPermission(permission, self, told)
+        # The stubs list one overload per permission and none for their union.
+        application.requestPermission(permission, self, told)  # pyright: ignore
 
     def open_settings(self, capture: Capture) -> None:
         """Open System Settings at the right pane."""
@@ -81,7 +82,7 @@ class QtPermissions(QObject):
         return access
 
 
-def _permission(capture: Capture) -> QPermission | None:
+def _permission(capture: Capture) -> QCameraPermission | QMicrophonePermission | None:
     match capture:
         case Capture.CAMERA:
             return QCameraPermission()

@@ -83,7 +83,7 @@ def licence_text() -> str:
         return f"{notices}\n\nIcons\n\n{icons}"
     lines = []
     for package in importlib.metadata.distributions():
-        meta = package.metadata
-        licence = meta.get("License-Expression") or (meta.get("License") or "").split("\n")[0]
-        lines.append(f"{meta.get('Name')} {package.version}: {licence[:80] or 'see its own files'}")
+        meta = package.metadata.json
+        licence = str(meta.get("license_expression") or meta.get("license") or "").split("\n")[0]
+        lines.append(f"{package.name} {package.version}: {licence[:80] or 'see its own files'}")
     return f"Python packages\n\n{chr(10).join(sorted(set(lines)))}\n\nIcons\n\n{icons}"

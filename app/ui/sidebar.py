@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, QPoint, QRect, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPainter
@@ -22,6 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.controllers.library_controller import LibraryController
+from app.store.conversations import SearchHit
 from app.ui.icons import icon_pixmap
 from app.ui.sidebar_model import (
     ENTRY_ROLE,
@@ -30,7 +32,7 @@ from app.ui.sidebar_model import (
     entries_of_groups,
     entries_of_hits,
 )
-from app.ui.theme import Theme
+from app.ui.theme import FontRole, Theme
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import IconLabel, line
 
@@ -93,7 +95,7 @@ class ChatDelegate(QStyledItemDelegate):
             self._text(painter, below, entry.snippet, "caption", "faint")
         self._text(painter, inner, entry.title, "body", "text")
 
-    def _text(self, painter: QPainter, rect: QRect, text: str, role: str, token: str) -> None:
+    def _text(self, painter: QPainter, rect: QRect, text: str, role: FontRole, token: str) -> None:
         painter.setFont(self._theme.font(role))
         painter.setPen(self._theme.color(token))
         text = " ".join(text.split())
@@ -243,7 +245,7 @@ class Sidebar(QFrame):
         else:
             self.refresh()
 
-    def _on_found(self, query: str, hits: object) -> None:
+    def _on_found(self, query: str, hits: Sequence[SearchHit]) -> None:
         if query == self.search_field.text().strip():
             self.model.set_entries(entries_of_hits(hits))
 

@@ -14,6 +14,7 @@ from typing import Literal
 from PySide6.QtCore import QObject, QSettings, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QGuiApplication, QPalette
 
+from app.ui.qt import qt_application
 from app.ui.stylesheet import build_stylesheet
 
 Mode = Literal["system", "light", "dark"]
@@ -250,7 +251,7 @@ class Theme(QObject):
 
     def apply(self) -> None:
         """Give the application the fonts, palette and style sheet of this theme."""
-        app = QGuiApplication.instance()
+        app = qt_application()
         app.setFont(self.font("body"))
         app.setPalette(self._qt_palette())
         app.setStyleSheet(build_stylesheet(self))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, Qt
+from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QResizeEvent, Qt
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from app.controllers.chat_controller import ChatController, ContextUse, PromptReading
@@ -311,7 +311,7 @@ class ChatPage(QWidget):
             return
         super().keyPressEvent(event)
 
-    def resizeEvent(self, event: object) -> None:
+    def resizeEvent(self, event: QResizeEvent) -> None:
         """The composer is as wide as the column of messages."""
         super().resizeEvent(event)
         self._fit_composer()

@@ -111,7 +111,7 @@ def png_bytes(image: QImage) -> bytes:
     """A picture from the clipboard as a PNG file."""
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")
+    image.save(buffer, b"PNG")
     return bytes(buffer.data().data())
 
 

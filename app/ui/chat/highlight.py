@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pygments.token import _TokenType
+
 from functools import lru_cache
 
 # Longer code is shown uncoloured: lexers are slow on it and nobody reads it in a chat.
 MAX_HIGHLIGHT_CHARACTERS = 40_000
 
 
-def _token_rules() -> tuple[tuple[object, str], ...]:
+def _token_rules() -> tuple[tuple[_TokenType, str], ...]:
     from pygments.token import Comment, Keyword, Literal, Name, Number, Operator, String
 
     return (

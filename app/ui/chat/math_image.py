@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
-from PySide6.QtGui import QGuiApplication, QImage, QPainter
+from PySide6.QtGui import QImage, QPainter
 from PySide6.QtSvg import QSvgRenderer
+
+from app.ui.qt import qt_application
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,11 @@ def render_svg(latex: str, size: int, display: bool, color: str) -> MathSvg | No
         return None
     import ziamath
 
-    ziamath.config.svg2 = False
+    ziamath.config.svg2 = False  # pyright: ignore[reportPrivateImportUsage]
     try:
-        formula = ziamath.Latex(latex, size=size, color=color, inline=not display)
+        formula = ziamath.Latex(  # pyright: ignore[reportPrivateImportUsage]
+            latex, size=size, color=color, inline=not display
+        )
         svg = formula.svg()
     # ziamath and latex2mathml raise whatever their parsers trip over (KeyError, IndexError and
     # own types without a common base), and the text comes from a model.
@@ -57,7 +61,7 @@ def draw_image(formula: MathSvg, above: float, below: float) -> QImage:
     """Rasterise a formula with at least `above` and `below` pixels around its baseline."""
     ascent = max(formula.height - formula.depth, above)
     depth = max(formula.depth, below)
-    ratio = QGuiApplication.instance().devicePixelRatio()
+    ratio = qt_application().devicePixelRatio()
     size = QSize(round(formula.width), round(ascent + depth)) * ratio
     image = QImage(size, QImage.Format.Format_ARGB32_Premultiplied)
     image.fill(Qt.GlobalColor.transparent)

@@ -54,7 +54,7 @@ class AccessPanel(QWidget):
     @property
     def title(self) -> str:
         """What it says, empty while hidden."""
-        return self._title.text() if self.isVisibleTo(self.parentWidget()) else ""
+        return self._title.text() if not self.isHidden() else ""
 
     def show_card(self, card: AccessCard | None) -> None:
         """Show a card, or nothing."""

@@ -122,7 +122,7 @@ class ModelRowWidget(Card):
         if row.download is not None:
             paused = row.download.state in STILL
             main = ("Go on", "download") if paused else ("Pause", "pause")
-            buttons = [self._text_button(*main)]
+            buttons: list[QWidget] = [self._text_button(*main)]
             if paused:
                 buttons.append(self._icon_button("x", "Forget this download", "discard"))
             return buttons
