@@ -27,7 +27,7 @@ PEER_GOAL = 20.0
 _RATE = 16_000
 _PIECE = _RATE // 10
 _FRAMES_BETWEEN = 5
-_PEER_REPEATS = 3
+_PEER_REPEATS = 2
 _ONE = ReplyOptions(GenerateOptions(max_tokens=1, sampling=SamplingOptions(greedy=True)))
 
 
@@ -53,7 +53,7 @@ def live_section(
 
     Args:
         config_json: of the model with its towers; run in dense float32.
-        repeats: runs of each, interleaved (of the peer at most three).
+        repeats: runs of each, interleaved (the long turn at most twice).
         seconds: of the short and the long clip; the three clips take a third of the long one.
     """
     config_json, processor = with_tokenizer(config_json)
@@ -97,23 +97,26 @@ def live_section(
 def answer_clips(session: Session, clips: list[np.ndarray], frames: int) -> Answer:
     """Push clips with ``frames`` camera frames between them, then answer."""
     start = time.perf_counter()
-    for index, pcm in enumerate(clips):
-        pieces = [pcm[at : at + _PIECE] for at in range(0, len(pcm), _PIECE)]
-        ends_turn = index == len(clips) - 1
-        for piece in pieces[:-1] if ends_turn else pieces:
+    for index, pcm in enumerate(clips[:-1]):
+        for piece in _pieces(pcm):
             session.push_audio(piece)
-        if ends_turn:
-            break
         session.end_clip()
-        for number in range(frames):
-            session.push_frame(picture(index * frames + number), float(number))
+        for number in range(index * frames, (index + 1) * frames):
+            session.push_frame(picture(number), float(number))
+    *pieces, last = _pieces(clips[-1])
+    for piece in pieces:
+        session.push_audio(piece)
     spoken = time.perf_counter()
-    session.push_audio(pieces[-1])
+    session.push_audio(last)
     pushed = time.perf_counter()
     finish = list(session.reply(_ONE))[-1]
     assert isinstance(finish, Finish)
     wait = pushed - spoken + finish.usage.first_token_s
     return Answer(wait, spoken - start, session.ids[: finish.usage.prompt_tokens])
+
+
+def _pieces(pcm: np.ndarray) -> list[np.ndarray]:
+    return [pcm[at : at + _PIECE] for at in range(0, len(pcm), _PIECE)]
 
 
 def speech(seconds: float, seed: int = SEED) -> np.ndarray:

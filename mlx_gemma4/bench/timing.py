@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
@@ -91,7 +91,7 @@ def _ours(model: Gemma4) -> Callable[[np.ndarray, int, Any], Iterator[int]]:
         for _ in range(count):  # one pass ahead, as the generation loop does
             following = sampler(model.greedy_logits(model.step_hidden(token, cache)))
             mx.async_eval(following)
-            yield int(token.item())
+            yield cast("int", token.item())
             token = following
 
     return tokens
