@@ -16,7 +16,6 @@ _COMMANDS = {
     "doctor": ("app.cli.doctor", "check this machine, the models and the engine"),
     "live": ("app.cli.live", "talk to the model in the terminal, with microphone and camera"),
     "transcribe": ("app.cli.transcribe", "write down what is said in a recording"),
-    "ocr": ("app.cli.ocr", "read pictures, scans and PDFs into text"),
 }
 _EXAMPLES = """examples:
   facet                              open the window

@@ -179,13 +179,6 @@ class Settings:
         False,
         "Keep the sound of talks",
         "Otherwise only the words are kept.",
-        "Live",
-    )
-    # Privacy
-    check_for_updates: bool = _setting(
-        False,
-        "Look for new versions",
-        "Asks once a day whether there is a newer Facet. Nothing else is sent.",
         "Privacy",
     )
     # Remembered, not shown

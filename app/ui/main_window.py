@@ -60,11 +60,8 @@ class _Page:
 
 
 class MainWindow(QMainWindow):
-    """The window. `dictate` and `record` are the composer's buttons; `page_opened(key)`."""
+    """The window. `page_opened(key)`: another page is shown."""
 
-    dictate = Signal()
-    record = Signal()
-    devices_wanted = Signal()
     delete_data_wanted = Signal()
     page_opened = Signal(str)
 
@@ -153,7 +150,7 @@ class MainWindow(QMainWindow):
 
     def _make_settings(self) -> SettingsPage:
         page = SettingsPage(self.theme, self.state.settings)
-        page.devices_wanted.connect(self.devices_wanted)
+        page.devices_wanted.connect(lambda: self.show_page("live"))
         page.delete_data_wanted.connect(self.delete_data_wanted)
         page.doctor_wanted.connect(lambda: self.show_page("doctor"))
         return page
@@ -166,8 +163,7 @@ class MainWindow(QMainWindow):
         self.sidebar.export_wanted.connect(self._export)
         page.models_wanted.connect(lambda: self.show_page("models"))
         page.attach.connect(self.choose_files)
-        page.dictate.connect(self.dictate)
-        page.record.connect(self.record)
+        page.talk.connect(lambda: self.show_page("live"))
         page.menus.failed.connect(self.show_failure)
         state.conversations.undo_changed.connect(self._on_deleted)
         state.conversations.failed.connect(self.show_failure)

@@ -41,13 +41,12 @@ MODEL_PROBLEMS = frozenset(
 class ChatPage(QWidget):
     """One page of the main window.
 
-    `models_wanted`: the person should choose a model. `dictate` and `record`: the composer's
-    microphone and record buttons. `attach`: the paper clip.
+    `models_wanted`: the person should choose a model. `talk`: the composer's microphone button.
+    `attach`: the paper clip.
     """
 
     models_wanted = Signal()
-    dictate = Signal()
-    record = Signal()
+    talk = Signal()
     attach = Signal()
 
     def __init__(
@@ -126,8 +125,7 @@ class ChatPage(QWidget):
         composer.send.connect(self._on_send)
         composer.stop.connect(chat.stop)
         composer.attach.connect(self.attach)
-        composer.dictate.connect(self.dictate)
-        composer.record.connect(self.record)
+        composer.talk.connect(self.talk)
         composer.files.connect(self.add_files)
         composer.image.connect(lambda png: chat.drafts.add_bytes(png, "Pasted picture.png"))
         composer.draft_removed.connect(chat.drafts.remove)

@@ -118,16 +118,14 @@ def png_bytes(image: QImage) -> bytes:
 class Composer(Card):
     """The card at the foot of a chat.
 
-    Signals: `send(text)`, `stop`, `attach`, `dictate` (microphone button), `record` (camera and
-    sound button), `files(paths)`, `image(png)`, `draft_removed(id)`, `detail_chosen(id, detail)`,
-    `edit_cancelled`.
+    Signals: `send(text)`, `stop`, `attach`, `talk` (microphone button), `files(paths)`,
+    `image(png)`, `draft_removed(id)`, `detail_chosen(id, detail)`, `edit_cancelled`.
     """
 
     send = Signal(str)
     stop = Signal()
     attach = Signal()
-    dictate = Signal()
-    record = Signal()
+    talk = Signal()
     files = Signal(list)
     image = Signal(bytes)
     draft_removed = Signal(str)
@@ -181,16 +179,14 @@ class Composer(Card):
     def _build_line(self) -> QHBoxLayout:
         theme = self._theme
         self.attach_button = IconButton(theme, "paperclip", "Attach files", shortcut="Ctrl+O")
-        self.mic_button = IconButton(theme, "mic", "Say it instead of writing")
-        self.record_button = IconButton(theme, "circle-dot", "Record sound or a picture to send")
+        self.talk_button = IconButton(theme, "mic", "Talk instead of writing")
         self.send_button = IconButton(theme, "arrow-up", "Send", token="on_accent", kind="send")
         row = QHBoxLayout()
         row.setSpacing(theme.px(4))
         row.addWidget(self.edit, 1)
         for button in (
             self.attach_button,
-            self.mic_button,
-            self.record_button,
+            self.talk_button,
             self.send_button,
         ):
             row.addWidget(button, 0, Qt.AlignmentFlag.AlignBottom)
@@ -203,8 +199,7 @@ class Composer(Card):
         self.edit.image_pasted.connect(self.image)
         self.edit.focus_changed.connect(self._on_focus)
         self.attach_button.clicked.connect(self.attach)
-        self.mic_button.clicked.connect(self.dictate)
-        self.record_button.clicked.connect(self.record)
+        self.talk_button.clicked.connect(self.talk)
         self.send_button.clicked.connect(self._on_send_button)
 
     @property
