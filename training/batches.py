@@ -23,17 +23,18 @@ from training.tokenizer import spell
 
 MEL_LENGTHS = (256, 448)
 CLIPS = 12
-SEE_EARLY = ("colour", "shape", "colour", "shape", "see", "count")
-SEE_ALL = ("colour", "shape", "see", "see", "count", "count", "relation", "relation", "colour_of")
+SEE_SMALL = ("colour", "shape", "see", "colour_of")
+SEE_ALL = ("colour", "shape", "see", "see", "count", "relation", "colour_of")
 REUSE = 4
 
 
 @dataclass
 class Item:
-    """One conversation as tokens; column labels for strips of text."""
+    """One conversation as tokens; labels for the throw-away heads of strips and scenes."""
 
     sequence: Sequence
     columns: np.ndarray | None = None
+    cells: np.ndarray | None = None
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Batch:
     rows: int = 0
     picture_slots: Tensor | None = None
     columns: Tensor | None = None
+    cells: Tensor | None = None
     mel: Tensor | None = None
     mel_mask: Tensor | None = None
     clip_slots: Tensor | None = None
@@ -79,6 +81,8 @@ def collate(task: str, items: list[Item]) -> Batch:
         _add_pictures(batch, seen, width)
         if items[0].columns is not None:
             batch.columns = torch.from_numpy(np.stack([item.columns for item in items]))
+        if items[0].cells is not None:
+            batch.cells = torch.from_numpy(np.stack([item.cells for item in items]))
     if heard:
         _add_clips(batch, heard, width)
     return batch
@@ -190,15 +194,16 @@ class Kitchen:
             turn, labels = (tasks.crop if task == "crop" else tasks.line)(source, grid)
             return Item(samples.sequence((turn,)), labels)
 
+        def scene(kinds: tuple[str, ...], size: tuple[int, int], small: bool) -> Item:
+            turn, cells = tasks.seeing(source, size, kinds, grid=grid if small else None)
+            return Item(samples.sequence((turn,)), cells=cells)
+
         recipes: dict[str, tuple[Callable[[], Item], int]] = {
             "line": (text_line, whole),
             "crop": (text_line, small),
-            "small": (
-                lambda: tokens((tasks.seeing(source, pixels, SEE_ALL, grid=grid),)),
-                small,
-            ),
-            "see": (lambda: tokens((tasks.seeing(source, grid, SEE_ALL),)), whole),
-            "box": (lambda: tokens((tasks.seeing(source, grid, ("box",)),)), whole),
+            "small": (lambda: scene(SEE_SMALL, pixels, True), small),
+            "see": (lambda: scene(SEE_ALL, grid, False), whole),
+            "box": (lambda: scene(("box",), grid, False), whole),
             "card": (
                 lambda: tokens((tasks.page(source, grid, rng.randint(1, min(5, grid[0]))),)),
                 whole,

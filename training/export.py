@@ -166,7 +166,7 @@ def main() -> None:
     options = parser.parse_args()
     trainee = network.Trainee()
     stored = torch.load(options.work / "joint.pt")
-    trainee.load_state_dict(stored["weights"])
+    trainee.load_state_dict(stored["weights"], strict=False)
     write(trainee, options.work / "cache", options.folder)
     print(f"step {stored['step']} written to {options.folder}")
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers.models.gemma4 import Gemma4ForConditionalGeneration
 
 from training import config
+from training.shapes import COLOURS, SHAPES
 from training.tokenizer import CHARACTERS
 
 BLANK = 0
@@ -77,6 +78,27 @@ class FrameReader(nn.Module):
         return scores.log_softmax(dim=-1).transpose(0, 1)
 
 
+class CellReader(nn.Module):
+    """Says of each projected soft token which colour and which shape lies there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colour = nn.Linear(config.TEXT_WIDTH, len(COLOURS) + 1)
+        self.shape = nn.Linear(config.TEXT_WIDTH, len(SHAPES) + 1)
+
+    def loss(self, soft: Tensor, cells: Tensor) -> Tensor:
+        """Cross-entropy for soft tokens [B, n, D] and labels [B, n, 2]; empty cells count less."""
+        total = torch.zeros(())
+        for index, head in enumerate((self.colour, self.shape)):
+            scores = head(soft.float())
+            weight = torch.ones(scores.shape[-1])
+            weight[0] = 0.3
+            total = total + F.cross_entropy(
+                scores.flatten(0, 1), cells[..., index].flatten(), weight
+            )
+        return total
+
+
 class Trainee(nn.Module):
     """The model with its two throw-away heads; one state dict for checkpoints."""
 
@@ -85,6 +107,7 @@ class Trainee(nn.Module):
         self.model = build()
         self.columns = ColumnReader()
         self.frames = FrameReader()
+        self.cells = CellReader()
 
     def patch_features(self, pixels: Tensor, positions: Tensor) -> Tensor:
         """Unpooled features [B, P, H] of the vision tower for uint8 patches [B, P, 768]."""
@@ -128,8 +151,9 @@ def resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path, commi
     """Load the training checkpoint at `path`, or else the committed weights; the step reached."""
     if path.exists():
         stored = torch.load(path)
-        trainee.load_state_dict(stored["weights"])
-        optimizer.load_state_dict(stored["optimizer"])
+        trainee.load_state_dict(stored["weights"], strict=False)
+        if "optimizer" in stored:
+            optimizer.load_state_dict(stored["optimizer"])
         return stored["step"]
     weights = committed / "model.safetensors"
     if weights.exists():

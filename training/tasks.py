@@ -87,8 +87,8 @@ def seeing(
     kinds: tuple[str, ...],
     budget: int = 70,
     grid: tuple[int, int] | None = None,
-) -> Turn:
-    """A question about shapes on a picture of `size`, or on a small `grid` to spare training."""
+) -> tuple[Turn, np.ndarray]:
+    """A question about shapes, on a small `grid` to spare training, with its cell labels."""
     rng = source.rng
     while True:
         kind = rng.choice(kinds)
@@ -101,7 +101,9 @@ def seeing(
         asked = shapes.question(rng, scene, kind)
         if asked:
             seen = _scaled(scene.image, grid) if grid else picture(scene.image, budget)
-            return Turn(_either_order(rng, seen, asked[0]), asked[1])
+            rows = seen.rows // 3
+            cells = shapes.cell_labels(scene.things, rows, seen.tokens // rows)
+            return Turn(_either_order(rng, seen, asked[0]), asked[1]), cells
 
 
 def _scaled(image: Image.Image, grid: tuple[int, int]) -> Picture:

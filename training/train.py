@@ -28,7 +28,7 @@ MIXTURES = {
     "letters": {"crop": 1.0},
     "sounds": {"hearing": 1.0},
     "early": {"small": 0.45, "crop": 0.3, "chat": 0.25},
-    "seeing": {"small": 0.3, "see": 0.38, "chat": 0.32},
+    "seeing": {"small": 0.5, "see": 0.35, "chat": 0.15},
     "sound": {
         "small": 0.2,
         "crop": 0.2,
@@ -97,6 +97,8 @@ def soft_features(
         features = trainee.patch_features(batch.pixels, batch.positions)
         soft = trainee.soft_tokens(features, batch.rows)
         found.append((batch.picture_slots, soft.flatten(0, 1)))
+        if batch.cells is not None:
+            extra = extra + 0.5 * trainee.cells.loss(soft, batch.cells)
         if batch.columns is not None:
             extra = extra + 0.5 * network.column_loss(
                 trainee.columns(features, batch.rows), batch.columns
@@ -203,6 +205,8 @@ def train(options: argparse.Namespace) -> None:
                 loss, extra, right = losses(trainee, batch, options.flat, heads_only)
                 ((loss + extra) / options.accumulate).backward()
                 meter.add(batch.task, loss.item() + extra.item() * heads_only, right)
+                if batch.cells is not None:
+                    meter.add(f"{batch.task} cells", extra.item(), 0)
             torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
             optimizer.step()
             step += 1

@@ -32,7 +32,6 @@ COUNTS = {
     "video": 16,
     "chat": 60,
     "flite": 12,
-    "office": 6,
 }
 STRENGTH = 1.0
 FLITE_VOICES = ("awb", "kal", "rms", "slt")
@@ -201,24 +200,6 @@ def add_flite(writer: Writer, index: int) -> None:
     writer.add("flite", [turn], text, {"voice": voice, "said": text})
 
 
-def add_office(writer: Writer, index: int) -> None:
-    """A page laid out and rendered by LibreOffice; without a goal."""
-    texts = [words.line(writer.rng, 12, held_out=True) for _ in range(2)]
-    font = ("Carlito", "Caladea")[index % 2]
-    body = "".join(f"<p style='font-family:{font};font-size:44pt;margin:0'>{t}</p>" for t in texts)
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "page.html"
-        page.write_text(f"<html><body>{body}</body></html>")
-        command = ["soffice", "--headless", "--convert-to", "png", "--outdir", folder, str(page)]
-        subprocess.run(command, check=True, capture_output=True, timeout=120)
-        image = Image.open(page.with_suffix(".png")).convert("RGB")
-    dark = np.argwhere(np.asarray(image.convert("L")) < 128)
-    (top, left), (bottom, right) = dark.min(axis=0), dark.max(axis=0)
-    image = image.crop((left - 20, top - 20, right + 20, bottom + 20))
-    turn = [["image", writer.image(f"office/{index:03}", image)], ["text", "Read the page."]]
-    writer.add("office", [turn], "\n".join(texts), {"font": font})
-
-
 MAKERS: dict[str, Callable[[Writer, int], None]] = {
     "lines": add_line,
     "seeing": add_seeing,
@@ -229,20 +210,15 @@ MAKERS: dict[str, Callable[[Writer, int], None]] = {
     "video": add_video,
     "chat": add_chat,
     "flite": add_flite,
-    "office": add_office,
 }
 
 
 def write(folder: Path, seed: int) -> None:
-    """Write the whole set anew; tasks whose tool is missing here are left out."""
+    """Write the whole set anew."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     items = []
     for task, count in COUNTS.items():
-        tool = {"flite": "flite", "office": "soffice"}.get(task)
-        if tool and not shutil.which(tool):
-            print(f"{task}: left out, {tool} is not installed")
-            continue
         writer = Writer(folder, seed + len(items))
         for index in range(count):
             MAKERS[task](writer, index)
