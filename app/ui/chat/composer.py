@@ -111,7 +111,7 @@ def png_bytes(image: QImage) -> bytes:
     """A picture from the clipboard as a PNG file."""
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, b"PNG")
+    image.save(buffer, "PNG")  # pyright: ignore: the stubs say bytes, which crash
     return bytes(buffer.data().data())
 
 
