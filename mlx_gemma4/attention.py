@@ -18,6 +18,9 @@ from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm, rms_norm
 from mlx_gemma4.masks import Band, Mask, StepPlan
 from mlx_gemma4.rope import Rope
 
+_FUSED_DIMS = 256  # MLX has no fused attention for larger heads
+_FOLD_ROWS = 64
+
 
 class Attention(nn.Module):
     """Self-attention of one layer; ``qkv_proj`` holds the query, key and value rows it needs."""
@@ -117,4 +120,23 @@ def attend(q: mx.array, kv: KV, bands: tuple[Band, ...]) -> mx.array:
 
 def score_band(q: mx.array, keys: mx.array, values: mx.array, mask: Mask) -> mx.array:
     """The one place where scores are computed: replace it to count score elements."""
+    if q.shape[3] > _FUSED_DIMS and q.shape[2] <= _FOLD_ROWS and q.shape[1] > keys.shape[1]:
+        return _folded(q, keys, values, mask)
     return mx.fast.scaled_dot_product_attention(q, keys, values, scale=1.0, mask=mask)
+
+
+def _folded(q: mx.array, keys: mx.array, values: mx.array, mask: Mask) -> mx.array:
+    """Attention of few rows where no fused kernel exists: query heads of one key head as rows.
+
+    The products then read keys and values once instead of once per query head.
+    """
+    batch, heads, rows, dims = q.shape
+    groups, total = keys.shape[1], keys.shape[2]
+    repeats = heads // groups
+    if isinstance(mask, str):  # causal, aligned to the last key
+        mask = mx.arange(total - rows, total)[:, None] >= mx.arange(total)
+    if mask is not None:
+        mask = mx.tile(mask, (repeats, 1))
+    folded = q.reshape(batch, groups, repeats * rows, dims)
+    heads_out = mx.fast.scaled_dot_product_attention(folded, keys, values, scale=1.0, mask=mask)
+    return heads_out.reshape(q.shape)

@@ -300,9 +300,12 @@ class Decoder:
         mx.async_eval(token)
         for count in _counter():
             following = sampler(model.greedy_logits(model.step_hidden(token, cache)))
-            mx.async_eval(following)
+            if count > 1:
+                mx.async_eval(following)
             yield _id(token)
             token = following
+            if count == 1:  # queueing may block, and nothing may delay the first token
+                mx.async_eval(token)
             if count % _CLEAR_EVERY == 0:
                 mx.clear_cache()
 
