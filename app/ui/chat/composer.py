@@ -111,7 +111,8 @@ def png_bytes(image: QImage) -> bytes:
     """A picture from the clipboard as a PNG file."""
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")  # pyright: ignore: the stubs say bytes, which crash
+    # The stubs ask for bytes, with which PySide6 6.11 crashes.
+    image.save(buffer, "PNG")  # pyright: ignore[reportCallIssue, reportArgumentType]
     return bytes(buffer.data().data())
 
 
