@@ -72,8 +72,8 @@ def _block_figures(name: str) -> list[Figure]:
     one = weight_bytes(config)
     return [
         Figure(
-            f"{name} bytes at width {width}, × one token, each hit expert read once",
-            weight_bytes(config, width) / one,
+            f"{name} bytes at width {width}, × one token, read by MLX's gather",
+            weight_bytes(config, width, read_once=False) / one,
             goal,
         )
         for width, goal in _BLOCK_GOALS.items()
