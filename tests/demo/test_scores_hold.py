@@ -60,7 +60,7 @@ def test_it_is_small_and_labelled_and_says_so():
 def test_the_pictures_matter(loaded):
     """Answers to the same question differ from picture to picture: the model looks."""
     items = [i for i in demo_eval.read_items(ITEMS) if i.task == "seeing"]
-    asked = [i for i in items if "colour" in i.turns[0][-1][1] or "colour" in i.turns[0][0][1]]
+    asked = [i for i in items if "colour" in str(i.turns[0][-1][1])]
     answers = {said for _, said in demo_eval.evaluate(*loaded, asked[:12])}
     assert len(answers) >= 3
 
