@@ -35,8 +35,8 @@ the tests have something real to run with no network.
 
 `mlx-gemma4 eval-demo`, float32 on the CPU, greedy, on held-out items only (words, fonts, voices,
 speeds, digit strings and colour × shape × background combinations that training never shows;
-`tests/demo/test_split.py` proves it). Commands, greetings, sums and questions are the same sentences
-as in training; in chat only the words filled into them are new.
+`tests/demo/test_split.py` proves it). Commands, greetings, sums and questions are the same
+sentences as in training; in chat only the words filled into them are new.
 
 | task | items | measure | score | goal |
 |---|---|---|---|---|
