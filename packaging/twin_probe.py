@@ -146,7 +146,7 @@ def talk(request: str) -> dict:
     application = QCoreApplication([])
     client = EngineClient(EngineOptions())
     conversation = _Talk(client, wanted, application.quit)
-    client.event.connect(conversation.on_event)
+    client.received.connect(conversation.on_event)
     client.start()
     QTimer.singleShot(0, conversation.begin)
     QTimer.singleShot(240_000, application.quit)
