@@ -41,7 +41,8 @@ class ModuleTree:
 
     def has(self, name: str) -> bool:
         """Whether `name` (dotted) can be imported."""
-        if name.partition(".")[0] in self._builtin or name.startswith(_MADE_AT_RUN_TIME + _OPTIONAL):
+        excused = name.startswith(_MADE_AT_RUN_TIME + _OPTIONAL)
+        if excused or name.partition(".")[0] in self._builtin:
             return True
         return any(self._file(folder, name) for folder in self._folders)
 
