@@ -202,7 +202,11 @@ class ChatPage(QWidget):
     def _on_model(self) -> None:
         loaded = self._models.loaded
         self.empty.set_suggestions(
-            suggestions(loaded.capabilities if loaded else None, samples_dir())
+            suggestions(
+                loaded.capabilities if loaded else None,
+                samples_dir(),
+                demo=loaded is not None and loaded.source == "demo",
+            )
         )
         if self._models.state is ModelState.READY:
             self._chat.count_context()

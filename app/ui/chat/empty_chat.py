@@ -30,8 +30,21 @@ class Suggestion:
     sample: str = ""
 
 
-def suggestions(takes: Capabilities | None, samples: Path) -> list[Suggestion]:
+# What the demo model's training has reached; its other tasks are below their goals
+# (assets/demo-model/scores.json), so nobody is sent to them.
+_DEMO_CARDS = (
+    Suggestion("info", "Ask who it is", "The demo introduces itself.", "Who are you?"),
+    Suggestion("lightbulb", "Ask what it can do", "And what it cannot.", "What can you do?"),
+    Suggestion("pencil", "Say hello", "A word or two of small talk.", "Hello"),
+)
+
+
+def suggestions(
+    takes: Capabilities | None, samples: Path, *, demo: bool = False
+) -> list[Suggestion]:
     """Three cards the loaded model can really do; text only where nothing is loaded."""
+    if demo:
+        return list(_DEMO_CARDS)
     cards: list[Suggestion] = []
     takes = takes or Capabilities()
     picture = _sample(samples, IMAGE_ENDINGS, ("photo", "object", "mug", "picture", "scene"))

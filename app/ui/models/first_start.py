@@ -107,8 +107,8 @@ class FirstStart(QWidget):
         self.demo_button = TextButton(self._theme, "Try it now", "primary")
         self.demo_button.clicked.connect(self.demo_wanted)
         words = Label(
-            "A tiny model that is here already, with a sample page, picture and recording. "
-            "A toy, but a real one.",
+            "A tiny model that is here already. Its training has only begun: it says a few words, "
+            "but does not read, see or hear reliably yet.",
             "secondary",
             wrap=True,
         )
