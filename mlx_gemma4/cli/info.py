@@ -136,7 +136,7 @@ def _table(facts: dict[str, Any]) -> str:
         (
             "memory for context",
             (
-                f"{facts['kv_bytes_per_token'] / 1024:.0f} KiB per token and "
+                f"{facts['kv_bytes_per_token'] / 1024:.3g} KiB per token and "
                 f"{facts['kv_bytes_of_windows'] / 1e6:.0f} MB for the windows, in bfloat16"
             ),
         ),

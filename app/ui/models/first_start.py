@@ -51,7 +51,7 @@ class FirstStart(QWidget):
         column.addStretch(1)
         column.addWidget(Label("Welcome to Facet", "title"))
         words = (
-            "Talk to Gemma 4, show it things, drop documents on it. Everything stays on this Mac."
+            "Talk to Gemma 4, show it things, drop files on it. Everything stays on this Mac."
         )
         column.addWidget(Label(words, "secondary", wrap=True))
         column.addSpacing(theme.px(4))
