@@ -50,9 +50,7 @@ class FirstStart(QWidget):
         column.setSpacing(theme.px(12))
         column.addStretch(1)
         column.addWidget(Label("Welcome to Facet", "title"))
-        words = (
-            "Talk to Gemma 4, show it things, drop files on it. Everything stays on this Mac."
-        )
+        words = "Talk to Gemma 4, show it things, drop files on it. Everything stays on this Mac."
         column.addWidget(Label(words, "secondary", wrap=True))
         column.addSpacing(theme.px(4))
         column.addWidget(self._build_facts())
