@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 
-def run_entry(name: str, *arguments: Any) -> None:
-    """Import `package.module:function` and call it. The target of every process the app spawns."""
+def run_entry(name: str, *arguments: Any) -> Any:
+    """Call `package.module:function`; its result. The target of every process the app spawns."""
     module, _, function = name.partition(":")
-    getattr(importlib.import_module(module), function)(*arguments)
+    return getattr(importlib.import_module(module), function)(*arguments)
