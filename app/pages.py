@@ -6,7 +6,12 @@ for.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from app.core.build_facts import build_facts
+from app.ui.about import version
+from app.ui.qt import qt_application
 
 if TYPE_CHECKING:
     from app.controllers.live_controller import LiveController, LiveDevices
@@ -21,7 +26,6 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     from app.controllers.live_controller import LiveController
     from app.services.permissions import QtPermissions
     from app.ui.live.live_page import LivePage
-    from app.ui.qt import qt_application
 
     settings = app.state.settings
     controller = LiveController(
@@ -34,6 +38,29 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
         "live", "Live", "audio-lines", LivePage(window.theme, controller), before="models"
     )
     return controller
+
+
+def add_updates(app: App, window: MainWindow) -> None:
+    """The check for new versions, where this build names a feed; otherwise nothing of it exists."""
+    feed = build_facts().feed
+    if not feed:
+        return
+    from PySide6.QtCore import QStandardPaths
+
+    from app.controllers.update_controller import UpdateController
+    from app.services.updates import Updates
+    from app.ui.updates import UpdateNotices
+
+    downloads = QStandardPaths.StandardLocation.DownloadLocation
+    controller = UpdateController(
+        Updates(feed, version()),
+        app.state.settings,
+        Path(QStandardPaths.writableLocation(downloads)),
+        parent=window,
+    )
+    UpdateNotices(window, controller)
+    qt_application().aboutToQuit.connect(controller.stop)
+    controller.check_if_due()
 
 
 def _keep(app: App, chat: Conversation) -> None:

@@ -17,11 +17,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
-    """notice: a sentence that must be shown, or empty."""
+    """notice: a sentence that must be shown, or empty.
+
+    feed: address of the release feed; empty: this build has no check for updates.
+    """
 
     version: str = ""
     preview: bool = False
     notice: str = ""
+    feed: str = ""
 
 
 def about_dir() -> Path:
@@ -42,6 +46,7 @@ def build_facts() -> BuildFacts:
         str(read.get("version", "")),
         bool(read.get("preview", False)),
         str(read.get("notice", "")),
+        str(read.get("feed", "")),
     )
 
 

@@ -17,6 +17,7 @@ class SettingSpec:
     """One setting. bounds: (lowest, highest) of a number; choices: (value, label) pairs.
 
     group: page of the dialog. hidden ones are remembered but not shown. unit follows the number.
+    needs: a part that not every build has ("updates"); without it the setting is not shown.
     """
 
     name: str
@@ -29,6 +30,7 @@ class SettingSpec:
     choices: tuple[tuple[SettingValue, str], ...] = ()
     unit: str = ""
     hidden: bool = False
+    needs: str = ""
 
 
 def _setting(
@@ -41,6 +43,7 @@ def _setting(
     choices: tuple[tuple[SettingValue, str], ...] = (),
     unit: str = "",
     hidden: bool = False,
+    needs: str = "",
 ) -> Any:
     words = {
         "title": title,
@@ -50,6 +53,7 @@ def _setting(
         "choices": choices,
         "unit": unit,
         "hidden": hidden,
+        "needs": needs,
     }
     return field(default=default, metadata=words)
 
@@ -181,10 +185,18 @@ class Settings:
         "Otherwise only the words are kept.",
         "Privacy",
     )
+    check_updates: bool = _setting(
+        False,
+        "Look for new versions",
+        "Asks once a day what the newest version is; nothing else is sent.",
+        "Privacy",
+        needs="updates",
+    )
     # Remembered, not shown
     window_geometry: str = _setting("", "Window place", "", "Look", hidden=True)
     recent_files: tuple[str, ...] = _setting((), "Recent files", "", "Chat", hidden=True)
     first_start_done: bool = _setting(False, "First start done", "", "Look", hidden=True)
+    last_update_check: int = _setting(0, "Last look for versions", "", "Privacy", hidden=True)
 
     def changed(self, **values: SettingValue) -> Settings:
         """A copy with these values. Raises ValueError (one sentence) where one is not allowed."""

@@ -59,6 +59,11 @@ class Menus:
         )
         action.setCheckable(False)
 
+    def add_update_check(self, call: Call) -> None:
+        """An entry that asks for a newer version, beside "About"."""
+        role = QAction.MenuRole.ApplicationSpecificRole
+        self._add(self._help, "updates", "Check for Updates …", None, call, role)
+
     def _add(
         self,
         menu: QMenu,
@@ -132,7 +137,7 @@ class Menus:
         self._add(menu, "zoom", "Zoom", None, self._toggle_zoom)
 
     def _build_help(self) -> None:
-        menu = self._window.menuBar().addMenu("&Help")
+        menu = self._help = self._window.menuBar().addMenu("&Help")
         role = QAction.MenuRole.AboutRole
         self._add(menu, "about", "About Facet", None, self._calls.about, role)
         self._add(menu, "doctor", "Doctor", None, self._calls.doctor)

@@ -58,6 +58,7 @@ def _build_facts(recipe: Recipe) -> dict[str, object]:
         "version": facts.version(),
         "preview": recipe.preview,
         "notice": PREVIEW_NOTICE if recipe.preview else "",
+        "feed": facts.feed(),
         "python": recipe.runtime.version,
         "python_source": recipe.runtime.source,
         "floor": facts.floor_text(),

@@ -26,6 +26,12 @@ def version() -> str:
         return str(tomllib.load(file)["project"]["version"])
 
 
+def feed() -> str:
+    """Address of the release feed the app may ask for new versions; empty: it never asks."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["tool"]["facet"]["update-feed"])
+
+
 def floor_text() -> str:
     """The oldest macOS that runs the bundle, as Apple writes it."""
     return ".".join(map(str, FLOOR))

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QMessageBox, QVBoxLayout, QWidget
 
 from app.controllers.settings_controller import SettingsController
+from app.core.build_facts import build_facts
 from app.core.settings import SettingSpec, specs
 from app.ui.settings.fields import SettingLine
 from app.ui.theme import Theme
@@ -51,7 +52,7 @@ class SettingsPage(QWidget):
         column.addWidget(Label("Settings", "title"))
         groups: dict[str, list[SettingSpec]] = {}
         for spec in specs():
-            if not spec.hidden:
+            if not spec.hidden and (spec.needs != "updates" or build_facts().feed):
                 groups.setdefault(spec.group, []).append(spec)
         for title, group in groups.items():
             column.addSpacing(self._theme.px(8))
