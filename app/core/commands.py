@@ -143,12 +143,16 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Would this checkpoint run here? `source`: a folder, or a name of the known table."""
+    """Would this checkpoint run here? `source`: a folder, or a name of the known table.
+
+    ear: folder of a second checkpoint that is to be held beside it and hears for it, or empty.
+    """
 
     query_id: str
     source: str
     context_tokens: int = 8192
     image_budget: int = 280
+    ear: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +202,17 @@ class ChatTurn:
 
 @dataclass(frozen=True, slots=True)
 class LiveStart:
-    """Open a live session on the conversation so far. Its job runs until `LiveEnd` or `Cancel`."""
+    """Open a live session on the conversation so far. Its job runs until `LiveEnd` or `Cancel`.
+
+    ear: folder of a checkpoint that writes speech down for a model that cannot hear; used only
+    where the loaded one cannot.
+    """
 
     job_id: str
     conversation_id: str
     messages: tuple[PromptMessage, ...]
     options: ReplyOptions = ReplyOptions()
-    frame_budget: int = 70
+    ear: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,20 +304,28 @@ class LiveEnd:
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """Recognise pages of a file. `pages`: numbers from 0, in the order wanted; empty: all.
+    """Read pages of a file. `pages`: numbers from 0, in the order wanted; empty: all.
 
-    `detail` AUTO lets each page choose; `tiles` cuts pages of small print into overlapping parts.
-    `task`: what to produce ("markdown", "text", "tables", "fields"); `json_schema` for fields.
+    The engine may end the job after any page when other jobs wait; whoever asked then asks again
+    for the pages that are missing.
+
+    detail: a value of `app.documents.types.ReadingDetail`; "auto" lets each page choose. task: a
+    value of `app.documents.prompts.Task`; json_schema for the one that fills a schema. language: a
+    hint, empty where it is not known. text_layer: "use" a good one instead of looking at the page,
+    "check" what was read against it, or "ignore" it. as_is: pages to be looked at without
+    straightening them. password: of an encrypted file; it is never stored.
     """
 
     job_id: str
     path: str
     pages: tuple[int, ...] = ()
-    detail: ImageDetail = ImageDetail.AUTO
-    tiles: bool = False
-    task: str = "markdown"
-    prompt: str = ""
+    detail: str = "auto"
+    task: str = "page"
+    language: str = ""
     json_schema: str = ""
+    text_layer: str = "use"
+    as_is: tuple[int, ...] = ()
+    password: str = ""
 
 
 Query = Plan | Describe | CountTokens | ListLocal

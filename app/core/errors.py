@@ -14,6 +14,7 @@ class ErrorKind(StrEnum):
 
     BAD_FILE = "bad_file"
     UNSUPPORTED_MEDIA = "unsupported_media"
+    PASSWORD = "password"
     OUT_OF_MEMORY = "out_of_memory"
     ENGINE_STOPPED = "engine_stopped"
     NO_MODEL = "no_model"

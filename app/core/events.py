@@ -278,11 +278,20 @@ class LocalModels:
 
 @dataclass(frozen=True, slots=True)
 class LiveReady:
-    """The session is open; push sound and frames."""
+    """The session is open; push sound and frames. ear: name of the model that hears for it."""
 
     job_id: str
     hears: bool
     sees: bool
+    ear: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EarLost:
+    """The ear model was freed to make room: from here on questions are typed."""
+
+    job_id: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,33 +356,70 @@ class LiveContext:
 
 @dataclass(frozen=True, slots=True)
 class DocumentOpened:
-    """How many pages the file of a `ReadDocument` job has."""
+    """What the file of a `ReadDocument` job is.
+
+    kind: "pages" or "text"; format: "pdf", "docx", as its content says.
+    """
 
     job_id: str
     pages: int
+    kind: str = "pages"
+    format: str = ""
+    title: str = ""
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PageStarted:
-    """Page number `page` (from 0), the `index`-th of `total` wanted ones."""
+    """Page number `page` (from 0), the `index`-th of `total` wanted ones, read with `detail`."""
 
     job_id: str
     page: int
     index: int
     total: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageLine:
+    """A line of text and its place on the page, as fractions of its width and height."""
+
+    text: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class PageDifference:
+    """Characters `start` to `end` of a page's text, and what the PDF's own text has there."""
+
+    start: int
+    end: int
+    layer: str
 
 
 @dataclass(frozen=True, slots=True)
 class PageFinished:
-    """A page is read. text: as the task asked; boxes: (label, x0, y0, x1, y1) in page pixels."""
+    """A page is read: `text` as the task asked.
+
+    detail: the one that was used. source: "model", "layer" (the PDF's own text) or "file" (a file
+    of text). notices: sentences about what is unusual; incomplete: the text breaks off or runs in
+    circles. lines: where the text stands on the page, as far as known.
+    """
 
     job_id: str
     page: int
     text: str
-    boxes: tuple[tuple[str, float, float, float, float], ...] = ()
     tokens: int = 0
     seconds: float = 0.0
     notices: tuple[str, ...] = ()
+    detail: str = ""
+    source: str = "model"
+    incomplete: bool = False
+    differences: tuple[PageDifference, ...] = ()
+    lines: tuple[PageLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +468,7 @@ JobEvent = (
     | ToolCalled
     | Notice
     | LiveReady
+    | EarLost
     | FrameSeen
     | LiveReplyStarted
     | LiveReplyFinished

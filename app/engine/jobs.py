@@ -36,12 +36,19 @@ class JobContext:
     inbox: later commands for the same job (live sound, frames, marks), in order of arrival; None
     wakes a pipeline that waits there when it is cancelled. `emit` sends an event from inside a
     callback, where a generator cannot yield. A pipeline may keep `usage` up to date, so that a
-    cancelled job reports what it cost.
+    cancelled job reports what it cost. `others_wait` tells a long job that it should let others in
+    at its next border.
     """
 
-    def __init__(self, job_id: str, emit: Callable[[Event], None] = lambda event: None) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        emit: Callable[[Event], None] = lambda event: None,
+        others_wait: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.job_id = job_id
         self.emit = emit
+        self.others_wait = others_wait
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.usage: Usage | None = None
         self._cancelled = threading.Event()
@@ -96,7 +103,7 @@ class JobRunner:
 
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue."""
-        context = JobContext(job.job_id, self._emit)
+        context = JobContext(job.job_id, self._emit, lambda: not self._queue.empty())
         with self._lock:
             self._contexts[job.job_id] = context
         self._queue.put((job, context))

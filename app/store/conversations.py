@@ -7,7 +7,6 @@ SQLite in WAL mode with synchronous=FULL: what `save_*` returned from survives a
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,8 +21,10 @@ from app.core.conversation import (
     MessageState,
     Role,
 )
-from app.core.errors import AppError, ErrorKind
+from app.core.errors import ErrorKind
 from app.store import migrations, records
+from app.store.sqlite import connected
+from app.store.words import has_word_breaks
 
 _META_COLUMNS = (
     "id, title, pinned, system_prompt, preset, think, tools, json_schema, model, created, updated"
@@ -51,26 +52,7 @@ class ConversationStore:
     """Reads and writes conversations in one SQLite file."""
 
     def __init__(self, path: Path | str, steps: Sequence[migrations.Step] | None = None) -> None:
-        self._path = Path(path)
-        self._db = self._open(steps if steps is not None else migrations.STEPS)
-
-    def _open(self, steps: Sequence[migrations.Step]) -> sqlite3.Connection:
-        try:
-            return _connected(self._path, steps)
-        except migrations.NewerDatabaseError as problem:
-            raise AppError(
-                "Your chats were written by a newer version of Facet.",
-                kind=ErrorKind.BAD_FILE,
-                remedy="Install the newest Facet to open them.",
-                detail=str(problem),
-            ) from problem
-        except sqlite3.Error as problem:
-            raise AppError(
-                f"Your chats could not be opened: {problem}.",
-                kind=ErrorKind.BAD_FILE,
-                remedy=f"The file is {self._path}; restore it from a backup or move it away.",
-                detail=repr(problem),
-            ) from problem
+        self._db = connected(Path(path), steps if steps is not None else migrations.STEPS)
 
     def close(self) -> None:
         """Close the file; the journal is folded in."""
@@ -139,7 +121,7 @@ class ConversationStore:
             " JOIN conversations c ON c.id = m.conversation_id WHERE c.deleted IS NULL AND {match}"
             " ORDER BY c.updated DESC, m.seq DESC LIMIT ?"
         )
-        if all(_has_word_breaks(word) for word in words):
+        if all(has_word_breaks(word) for word in words):
             sql = start.format(
                 snippet="snippet(messages_search, 0, '', '', ' … ', 16)",
                 tables="messages_search s JOIN messages m ON m.seq = s.rowid",
@@ -281,19 +263,6 @@ class ConversationStore:
         return [] if rows == ["ok"] else rows
 
 
-def _connected(path: Path, steps: Sequence[migrations.Step]) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        migrations.migrate(db, steps)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
 def searchable_text(message: Message) -> str:
     """What the search looks through: words and the names of files."""
     return "\n".join([message.text, *(attachment.name for attachment in message.attachments)])
@@ -332,16 +301,3 @@ def _message(row: tuple[Any, ...]) -> Message:
 def _like(word: str) -> str:
     escaped = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
-
-
-# Scripts written without spaces: Thai to Myanmar and Khmer, kana, Han, and their extensions.
-_UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x9FFF))
-_UNSPACED_HIGH = ((0xF900, 0xFAFF), (0x20000, 0x3FFFF))
-
-
-def _has_word_breaks(word: str) -> bool:
-    ranges = _UNSPACED + _UNSPACED_HIGH
-    has_letter = any(character.isalnum() for character in word)
-    return has_letter and not any(
-        low <= ord(character) <= high for character in word for low, high in ranges
-    )

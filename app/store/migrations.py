@@ -47,7 +47,43 @@ _FIRST: Step = (
     END""",
 )
 
-STEPS: tuple[Step, ...] = (_FIRST,)
+_DOCUMENTS: Step = (
+    """CREATE TABLE documents (
+        id TEXT PRIMARY KEY, path TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
+        format TEXT NOT NULL, title TEXT NOT NULL, pages INTEGER NOT NULL, detail TEXT NOT NULL,
+        task TEXT NOT NULL, language TEXT NOT NULL, json_schema TEXT NOT NULL,
+        text_layer TEXT NOT NULL, conversation_id TEXT NOT NULL, notices TEXT NOT NULL,
+        failure TEXT, created REAL NOT NULL, updated REAL NOT NULL
+    ) STRICT""",
+    """CREATE TABLE pages (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        document_id TEXT NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
+        page INTEGER NOT NULL, state TEXT NOT NULL, text TEXT NOT NULL, edited TEXT,
+        detail TEXT NOT NULL, source TEXT NOT NULL, tokens INTEGER NOT NULL, seconds REAL NOT NULL,
+        incomplete INTEGER NOT NULL, as_is INTEGER NOT NULL, tries INTEGER NOT NULL,
+        notices TEXT NOT NULL, differences TEXT NOT NULL, lines TEXT NOT NULL,
+        problem TEXT NOT NULL, remedy TEXT NOT NULL,
+        words TEXT GENERATED ALWAYS AS (coalesce(edited, text)) VIRTUAL,
+        UNIQUE (document_id, page)
+    ) STRICT""",
+    """CREATE VIRTUAL TABLE pages_search USING fts5(
+        words, content='pages', content_rowid='seq', tokenize="unicode61 remove_diacritics 2"
+    )""",
+    """CREATE TRIGGER pages_added AFTER INSERT ON pages BEGIN
+        INSERT INTO pages_search(rowid, words) VALUES (new.seq, new.words);
+    END""",
+    """CREATE TRIGGER pages_removed AFTER DELETE ON pages BEGIN
+        INSERT INTO pages_search(pages_search, rowid, words)
+        VALUES ('delete', old.seq, old.words);
+    END""",
+    """CREATE TRIGGER pages_rewritten AFTER UPDATE OF text, edited ON pages BEGIN
+        INSERT INTO pages_search(pages_search, rowid, words)
+        VALUES ('delete', old.seq, old.words);
+        INSERT INTO pages_search(rowid, words) VALUES (new.seq, new.words);
+    END""",
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _DOCUMENTS)
 
 
 class NewerDatabaseError(Exception):
