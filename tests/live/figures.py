@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from collections import OrderedDict
 
 import numpy as np
 
@@ -237,9 +238,11 @@ def _forget(world):
 
 def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
     """End of speech → first token of a real session, pushed as it is spoken (warm, greedy)."""
+    from app.core.events import ModelInfo
+    from app.engine.chat import LoadedModel
     from mlx_gemma4 import load
 
-    loaded = load(model)
+    loaded = LoadedModel(*load(model), ModelInfo(str(model), "demo"), 0, OrderedDict())
     waits = {s: [_wait_after(loaded, s) for _ in range(count + 1)][1:] for s in seconds}
     medians = {s: float(np.median(w)) for s, w in waits.items()}
     ratio = medians[seconds[-1]] / medians[seconds[0]]
@@ -271,7 +274,7 @@ def _wait_after(loaded, seconds):
 
     speaker = threading.Thread(target=speak)
     start = commands.LiveStart("live", "c", (), options)
-    for event in run_live(*loaded, [], start, context):
+    for event in run_live(loaded, [], start, context):
         if isinstance(event, LiveReady):
             speaker.start()
         if isinstance(event, LiveTiming):

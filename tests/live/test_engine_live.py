@@ -1,5 +1,7 @@
 """The live job: order of commands, marks, stops, transcripts; on a script and a real session."""
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,11 @@ from app.core.events import (
     LiveReplyFinished,
     LiveReplyStarted,
     LiveTiming,
+    ModelInfo,
     TextDelta,
     TurnTranscribed,
 )
+from app.engine.chat import LoadedModel
 from app.engine.jobs import JobContext
 from app.engine.live import LiveJob, Piece
 
@@ -25,6 +29,7 @@ FRAME = np.zeros((8, 8, 3), np.uint8).tobytes()
 
 class FakeSession:
     hears = sees = True
+    ear = turn_key = ""
     tokens, context_tokens = 10, 100
 
     def __init__(self, words=("One ", "two ", "three.")):
@@ -62,13 +67,21 @@ class FakeSession:
     def cut_reply(self, chars):
         self.log.append(f"cut {chars}")
 
-    def transcribe(self, clips):
+    def transcribe(self, turn_key, clips):
         self.log.append("write")
         yield "hello "
         yield "there"
 
+    def prepare_tidy(self):
+        self.log.append("prepare")
+        yield
+
     def tidy(self):
+        self.log.append("tidy")
         return ""
+
+    def drop_ear(self):
+        self.ear, self.hears = "", False
 
 
 def run(session, *given, late=None):
@@ -162,7 +175,7 @@ def tiny(tmp_path_factory):
     from mlx_gemma4 import load, testing
 
     folder = testing.random_checkpoint(tmp_path_factory.mktemp("tiny"), "e2b")
-    return load(folder)
+    return LoadedModel(*load(folder), ModelInfo(str(folder), "tiny"), 0, OrderedDict())
 
 
 OPTIONS = commands.ReplyOptions(SamplingPreset("Precise", temperature=0.0), max_tokens=6)
@@ -176,7 +189,7 @@ def live(tiny, *given, ends_after):
     for command in given:
         context.inbox.put(command)
     events = []
-    for event in run_live(*tiny, [], commands.LiveStart(JOB, "c", (), OPTIONS), context):
+    for event in run_live(tiny, [], commands.LiveStart(JOB, "c", (), OPTIONS), context):
         events.append(event)
         if sum(isinstance(e, LiveReplyFinished) for e in events) == ends_after:
             context.inbox.put(commands.LiveEnd(JOB))
