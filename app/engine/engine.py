@@ -187,9 +187,8 @@ class GemmaEngine:
         from app.engine.chat import library_message
         from app.engine.live_session import run_live
 
-        loaded = self._need_model()
         messages = [library_message(message) for message in job.messages]
-        yield from run_live(loaded.model, loaded.processor, messages, job, context)
+        yield from run_live(self._need_model(), messages, job, context)
 
     def failure(self, problem: Exception) -> AppError | None:
         """Words for what the library raises; None for a defect."""

@@ -21,7 +21,8 @@ from app.core.events import (
 )
 from app.core.known_models import known_model
 from app.core.paths import demo_model_dir
-from app.engine.describe import describe_file
+from app.engine.file_looker import FileLooker
+from app.engine.live_ear import plan_with_ear
 from mlx_gemma4 import hub, plan
 from mlx_gemma4.errors import Gemma4Error
 from mlx_gemma4.published import published_config
@@ -49,7 +50,14 @@ def plan_for(query: commands.Plan) -> Planned:
     """Would it run? From the table's entry or from the folder's own headers."""
     known = known_model(query.source)
     try:
-        if known is not None:
+        if query.ear:
+            result = plan_with_ear(
+                Path(query.source),
+                Path(query.ear),
+                context=query.context_tokens,
+                image_budget=query.image_budget,
+            )
+        elif known is not None:
             result = plan.plan(
                 published_config(known.architecture),
                 context=query.context_tokens,

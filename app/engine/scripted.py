@@ -193,7 +193,8 @@ class ScriptedEngine:
     def _live(self, job: commands.LiveStart, context: JobContext) -> Iterator[Event]:
         if self._loaded is None:
             raise no_model()
-        yield LiveReady(job.job_id, self._script.hears, self._script.sees)
+        ear = "Scripted ear" if job.ear and not self._script.hears else ""
+        yield LiveReady(job.job_id, self._script.hears or bool(ear), self._script.sees, ear)
         heard = 0
         while (command := context.inbox.get()) is not None:
             match command:
