@@ -14,7 +14,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from mlx_gemma4.bench.peers import OURS, available
 from mlx_gemma4.bench.report import Cell, Figure, Section
+from mlx_gemma4.bench.session_peer import PEER, peer_turns
 from mlx_gemma4.bench.shapes import SEED, random_model, with_tokenizer
 from mlx_gemma4.generate import Finish, GenerateOptions
 from mlx_gemma4.messages import Image, Message, Part, Text
@@ -29,6 +31,7 @@ WARM_GOAL = 25.0
 EDIT_GOAL = 256
 _NEW_LETTERS = 16
 _REPLY_TOKENS = 4
+_EDIT = "last message edited"
 _GREEDY = SamplingOptions(greedy=True)
 
 
@@ -42,12 +45,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn: seconds to its first token, rows run, tokens the conversation grew by, answer."""
+    """One turn: seconds to its first token, rows run, tokens the conversation grew by, answer.
+
+    prompt: its ids, int32 [tokens].
+    """
 
     seconds: float
     rows: int
     grown: int
     text: str
+    prompt: np.ndarray
 
 
 @contextmanager
@@ -98,10 +105,12 @@ def session_section(config_json: dict[str, Any], *, tokens: int, repeats: int) -
         edited = [*history[:-1], _digits("edited", _NEW_LETTERS)]
         edit = _turn(session, edited, work)
     seconds = statistics.median(turn.seconds for turn in warm)
+    held = session.nbytes / 1e6
+    names = (f"cold, {session.tokens:,} tokens in the end", f"warm, median of {repeats}", _EDIT)
     rows: list[dict[str, Cell]] = [
-        _row(f"cold, {session.tokens:,} tokens in the end", cold.seconds, cold),
-        _row(f"warm, median of {repeats}", seconds, warm[-1]),
-        _row("last message edited", edit.seconds, edit),
+        _row(names[0], OURS, cold.seconds, cold.rows),
+        _row(names[1], OURS, seconds, warm[-1].rows),
+        _row(names[2], OURS, edit.seconds, edit.rows, held),
     ]
     figures = [
         Figure("cold over warm, time to first token", cold.seconds / seconds, WARM_GOAL, "least"),
@@ -116,6 +125,16 @@ def session_section(config_json: dict[str, Any], *, tokens: int, repeats: int) -
         "seed": SEED,
     }
     notes = ["Rows are counted where token rows are embedded, not by the session."]
+    if available(PEER):
+        del session
+        prompts = [turn.prompt for turn in (cold, *warm, edit)]
+        rows += _peer_rows(names, *peer_turns(config_json["text_config"], model, prompts))
+        notes.append(
+            f"{PEER} keeps a whole KV cache per turn, as its own server does; its rows are those "
+            "of the prompt, ours also those of the reply."
+        )
+    else:
+        notes.append(f"{PEER} is not installed here, so it was left out.")
     return Section("Cold and warm turn", settings, rows, figures, notes)
 
 
@@ -161,7 +180,8 @@ def _turn(session: Session, messages: list[Message], work: Work) -> Turn:
     assert isinstance(last, Finish)
     text = "".join(e.text for e in events if isinstance(e, Delta) and e.channel == "answer")
     seconds = synced + last.usage.first_token_s
-    return Turn(seconds, work.rows - rows, session.tokens - length, text)
+    prompt = session.ids[: last.usage.prompt_tokens]
+    return Turn(seconds, work.rows - rows, session.tokens - length, text, prompt)
 
 
 def _said(turn: Turn, index: int) -> Message:
@@ -174,10 +194,25 @@ def _digits(id_: str, count: int) -> Message:
     return Message(id_, "user", (Text("".join(rng.choice(list(string.digits), count))),))
 
 
-def _row(name: str, seconds: float, turn: Turn) -> dict[str, Cell]:
+def _row(
+    name: str, engine: str, seconds: float, rows: int, held: float | None = None
+) -> dict[str, Cell]:
     return {
         "turn": name,
+        "engine": engine,
         "seconds to first token": seconds,
-        "rows run": turn.rows,
-        "tokens grown": turn.grown,
+        "rows run": rows,
+        "MB held for later turns": held,
     }
+
+
+def _peer_rows(
+    names: tuple[str, str, str], turns: list[tuple[float, int]], held_bytes: int
+) -> list[dict[str, Cell]]:
+    cold, *warm, edit = turns
+    seconds = statistics.median(seconds for seconds, _ in warm)
+    return [
+        _row(names[0], PEER, *cold),
+        _row(names[1], PEER, seconds, warm[-1][1]),
+        _row(names[2], PEER, *edit, held_bytes / 1e6),
+    ]

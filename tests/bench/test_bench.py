@@ -164,8 +164,12 @@ def test_a_warm_turn_runs_nothing_twice_and_a_known_picture_is_not_encoded():
     values = {figure.name: figure.value for figure in section.figures}
     assert values["tokens run on a turn beyond the new ones"] <= 0
     assert values["tokens run after an edit, new ones included"] <= 256
-    cold, warm, _ = section.rows
+    by_turn = {(row["turn"].partition(",")[0], row["engine"]): row for row in section.rows}
+    cold, warm = by_turn["cold", "facet"], by_turn["warm", "facet"]
     assert warm["rows run"] * 4 < cold["rows run"]
+    # The peer sees the same prompts, without our reply of four tokens.
+    assert by_turn["cold", "mlx-lm"]["rows run"] == cold["rows run"] - 4
+    assert by_turn["warm", "mlx-lm"]["rows run"] * 4 < cold["rows run"]
     assert repeated_picture_runs() == 0
 
 
