@@ -72,6 +72,16 @@ class DocumentReader:
         """A page's text layer."""
         return wire.plain(self._pages(path, password).lines(page)), b""
 
+    def do_text(self, path: str, password: str = "") -> _Answer:
+        """A text document as Markdown."""
+        from app.documents.texts import read_text
+
+        found = sniff.find_format(Path(path))
+        if found not in sniff.TEXTS:
+            message = f"“{Path(path).name}” is made of pages; they are looked at one by one."
+            raise DocumentError(DocumentProblem.UNSUPPORTED, message)
+        return read_text(Path(path), found), b""
+
     def _pages(self, path: str, password: str) -> PageSource:
         """The open document; a file that changed meanwhile is opened again."""
         try:
