@@ -28,6 +28,28 @@ class KV(NamedTuple):
     start: int
 
 
+Rows = tuple[mx.array, ...]
+"""Stored rows of a full layer, [batch, kv heads, time, ...] each: keys and values."""
+
+
+class Tail(NamedTuple):
+    """Own copies of the rows of all full layers at positions ``start`` … ``stop``."""
+
+    start: int
+    stop: int
+    layers: tuple[Rows, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the copies."""
+        return sum(_nbytes(*rows) for rows in self.layers)
+
+    def part(self, low: int, high: int) -> Tail:
+        """The rows at positions ``low`` … ``high``, not copied."""
+        cut = slice(low - self.start, high - self.start)
+        return Tail(low, high, tuple(tuple(a[:, :, cut] for a in rows) for rows in self.layers))
+
+
 class FullCache:
     """Keeps every token. A snapshot is only a length."""
 
@@ -47,6 +69,11 @@ class FullCache:
     def nbytes(self) -> int:
         """Bytes held, spare rows included."""
         return _nbytes(self._keys, self._values)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one position; 0 while nothing is stored."""
+        return self.nbytes // self._keys.shape[2] if self._keys is not None else 0
 
     def append(self, keys: mx.array, values: mx.array) -> KV:
         """Add new rows and return all keys and values attention may see now."""
@@ -75,6 +102,22 @@ class FullCache:
     def restore(self, state: int) -> None:
         """Go back to a snapshot of this cache (the owner checks that its rows still stand)."""
         self.offset = state
+
+    def rows(self, low: int, high: int) -> Rows:
+        """Own copies of the stored rows at positions ``low`` … ``high``."""
+        assert self._keys is not None
+        assert self._values is not None
+        first, last = low - self.start, high - self.start
+        return _owned(self._keys[:, :, first:last]), _owned(self._values[:, :, first:last])
+
+    def put(self, position: int, rows: Rows) -> None:
+        """Write stored rows back at ``position``, which must not leave a gap; ends behind them."""
+        self.offset = position
+        self.append(*rows)
+
+    def reset(self) -> None:
+        """Forget every token; the rows stay where they are until others are written."""
+        self.offset = self.start
 
     def set_marks(self, positions: Sequence[int]) -> None:
         """See :meth:`Cache.snapshots_at`."""
@@ -188,6 +231,11 @@ class SlidingCache:
         if state.keys is not None and state.values is not None:
             # New handles: item assignment into ours must not change the snapshot's.
             self._keys, self._values = state.keys[...], state.values[...]
+
+    def reset(self) -> None:
+        """Forget every token."""
+        self.offset = self._base = self.start
+        self._keys = self._values = None
 
     def set_marks(self, positions: Sequence[int]) -> None:
         """See :meth:`Cache.snapshots_at`."""
@@ -327,15 +375,58 @@ class Cache:
         for layer, state in zip(self.layers, snapshot.layers, strict=True):
             layer.restore(state)  # type: ignore[arg-type]
 
+    def reset(self) -> None:
+        """Go back to the start; rows of full layers stay until others are written over them."""
+        for layer in self.layers:
+            layer.reset()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes one position takes in all full layers together; 0 while nothing is stored."""
+        return sum(a.row_bytes for a in self.layers if isinstance(a, FullCache))
+
+    def copy_tail(self, start: int, stop: int) -> Tail:
+        """Copy what full layers hold at positions ``start`` … ``stop``, before it is written over.
+
+        Together with snapshots inside of that stretch it is all that :meth:`rejoin` needs.
+        """
+        full = [layer for layer in self.layers if isinstance(layer, FullCache)]
+        tail = Tail(start, stop, tuple(layer.rows(start, stop) for layer in full))
+        mx.eval([a for rows in tail.layers for a in rows])
+        return tail
+
+    def rejoin(self, tails: Sequence[Tail], snapshots: Sequence[Snapshot]) -> None:
+        """Put tails back one behind the other and go to the last of the snapshots.
+
+        Args:
+            tails: the first begins where this cache's own rows end or before; no gaps.
+            snapshots: ascending, inside of the tails, taken when these rows were written; all of
+                them can be restored again from now on.
+        """
+        self._invalidate_after(tails[0].start)
+        full = [layer for layer in self.layers if isinstance(layer, FullCache)]
+        for tail in tails:
+            for layer, rows in zip(full, tail.layers, strict=True):
+                layer.put(tail.start, rows)
+        self._written_to = tails[-1].stop
+        for snapshot in snapshots:
+            snapshot.valid = True
+            self._snapshots.add(snapshot)
+        self.restore(snapshots[-1])
+        mx.eval(self.arrays())
+
     def before_append(self, rows: int) -> None:
         """Called once per forward pass: snapshots beyond this point lose their rows now."""
         offset = self.offset
         if offset < self._written_to:
-            for snapshot in list(self._snapshots):
-                if snapshot.offset > offset:
-                    snapshot.valid = False
-                    self._snapshots.discard(snapshot)
+            self._invalidate_after(offset)
         self._written_to = offset + rows
+
+    def _invalidate_after(self, offset: int) -> None:
+        for snapshot in list(self._snapshots):
+            if snapshot.offset > offset:
+                snapshot.valid = False
+                self._snapshots.discard(snapshot)
 
 
 def _rounded(rows: int) -> int:

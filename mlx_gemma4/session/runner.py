@@ -15,11 +15,14 @@ import numpy as np
 from mlx_gemma4.errors import SessionError
 from mlx_gemma4.model import Embedded, Gemma4, block_ids
 from mlx_gemma4.prefill import DEFAULT_CHUNK, chunks, soft_within
+from mlx_gemma4.session.shelves import Shelf
 from mlx_gemma4.session.stores import SnapshotStore
 from mlx_gemma4.session.tape import MediaRun, Tape
 
 GRID = 256
 """Tokens between snapshots inside a long prompt."""
+_WORTH_A_COPY = 16
+"""Tokens of a tail from which on copying windows for it is cheaper than running it again."""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the caller asked for it
@@ -100,23 +103,62 @@ class Runner:
         if excess <= 0 or self.cache.trim(excess) == excess:
             return
         snapshot = self.snapshots.nearest(position)
-        if snapshot is None:
-            self.cache = self._model.make_cache()
-            self.snapshots.clear()
-        else:
+        if snapshot is not None:
             self.cache.restore(snapshot)
+        elif position:
+            self.cache.reset()
+        else:
+            self.cache = self._model.make_cache()
+            self.snapshots.forget_points()
 
     def truncate(self, length: int) -> None:
         """Cut tape and cache back to ``length`` tokens."""
         self.rewind(length)
         self.tape.truncate(length)
 
-    def replace(self, tape: Tape) -> int:
-        """Take another tape; returns how many leading tokens need not be run again."""
+    def replace(self, tape: Tape, *, keep: bool = True) -> int:
+        """Take another tape; what it leaves behind is kept for coming back.
+
+        Args:
+            tape: what the conversation is from now on.
+            keep: whether the present tape may be wanted again.
+
+        Returns:
+            How many leading tokens need not be run again.
+        """
         shared = self.tape.common_prefix(tape)
+        before, standing = self.cache, min(shared, self.cache.offset)
+        if keep:
+            self._shelve(shared)
         self.rewind(shared)
         self.tape = tape
-        return min(self.cache.offset, shared)
+        self._take_back(standing if self.cache is before else 0)
+        return self.cache.offset
+
+    def _shelve(self, start: int) -> None:
+        """Copy what the cache holds from ``start`` on, up to its last snapshot."""
+        cache, stop = self.cache, self.cache.offset
+        room = (stop - start) * cache.row_bytes <= self.snapshots.limit
+        if start >= stop or not room:
+            return
+        if stop - start >= _WORTH_A_COPY and not self.snapshots.has(stop):
+            self.snapshots.add(cache.snapshot(), turn_end=True)
+        kept = self.snapshots.take_between(start, stop)
+        if kept:
+            tail = cache.copy_tail(start, kept[-1].snapshot.offset)
+            self.snapshots.add_shelf(Shelf(self.tape, tail, kept))
+
+    def _take_back(self, standing: int) -> None:
+        """Put back kept tails that the tape follows; rows up to ``standing`` are in the cache."""
+        way = self.snapshots.shelves.way(self.tape, standing)
+        ahead = [p for p in way.points if self.tape.whole_blocks(p.offset) == p.offset]
+        if not ahead or ahead[-1].offset <= self.cache.offset:
+            return
+        self.cache.rejoin(way.tails, [p.snapshot for p in ahead])
+        for shelf in way.spent:
+            self.snapshots.shelves.discard(shelf)
+        for point in ahead:
+            self.snapshots.add(point.snapshot, turn_end=point.turn_end)
 
     def snapshot(self) -> None:
         """Remember this point as a turn end, if the cache is level with the tape."""

@@ -209,7 +209,7 @@ class Session:
             tape.append_tokens(self._writer.text(texts[id_].strip()))
             self._turns[id_] = LiveTurn(id_, tape)
         script = tuple(self._turns[e.id] if e.id in old else e for e in self._script)
-        self._rebuild(script, None)
+        self._rebuild(script, None, keep=False)
         self._live.forget_view()
         return CompactReport(before, self.tokens, tuple(e.id for e in turns if e.id in old))
 
@@ -220,10 +220,12 @@ class Session:
             return replace(reply, id=message.id)
         return message
 
-    def _rebuild(self, script: tuple[Entry, ...], watch: Watch | None) -> SyncReport:
+    def _rebuild(
+        self, script: tuple[Entry, ...], watch: Watch | None, *, keep: bool = True
+    ) -> SyncReport:
         encoded, runner = self._media.encoded, self._runner
         tape, state, script, dropped = self._fitting(script)
-        reused = runner.replace(tape)
+        reused = runner.replace(tape, keep=keep)
         self._script, self._state = script, state
         self._media.forget_all_but(self._held_keys())
         run = runner.pending
@@ -326,7 +328,7 @@ class Session:
     def rollback(self, mark: Mark) -> None:
         """Return to a mark, exactly: the clip that was open then is open again."""
         self._forbid_while_replying("go back")
-        self._runner.replace(mark.tape.part())
+        self._runner.replace(mark.tape.part(), keep=False)
         self._state, self._script = mark.state, mark.script
         self._live.rollback(mark.live)
         self._queued = list(mark.queued)

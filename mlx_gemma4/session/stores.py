@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from mlx_gemma4.session.shelves import Point, Shelf, Shelves
+
 if TYPE_CHECKING:
     import mlx.core as mx
 
@@ -50,21 +52,23 @@ class FeatureStore:
 
 
 class SnapshotStore:
-    """Points the cache can go back to: turn ends first in worth, then a regular grid.
+    """Points the cache can go back to: turn ends first in worth, then tails, then a regular grid.
 
-    Space is made from grid points used longest ago, then from turn ends used longest ago. The
-    newest snapshot always stays, whatever its size.
+    Space is made from grid points used longest ago, then from the oldest shelves, then from turn
+    ends used longest ago. The newest snapshot always stays, whatever its size.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.shelves = Shelves()
         self._grid: OrderedDict[int, Snapshot] = OrderedDict()
         self._turns: OrderedDict[int, Snapshot] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all kept window copies."""
-        return sum(s.nbytes for kept in (self._grid, self._turns) for s in kept.values())
+        """Bytes of all window copies and tails."""
+        windows = sum(s.nbytes for kept in (self._grid, self._turns) for s in kept.values())
+        return windows + self.shelves.nbytes
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -95,22 +99,44 @@ class SnapshotStore:
         kept.move_to_end(usable[-1])
         return kept[usable[-1]]
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def take_between(self, start: int, stop: int) -> tuple[Point, ...]:
+        """Hand over the valid snapshots after ``start`` and up to ``stop``, ascending."""
+        self._drop_invalid()
+        points = []
+        for position in [p for p in self.positions if start < p <= stop]:
+            ends_turn = position in self._turns
+            kept = self._turns if ends_turn else self._grid
+            points.append(Point(kept.pop(position), turn_end=ends_turn))
+        return tuple(points)
+
+    def forget_points(self) -> None:
+        """Forget all snapshots, because the cache they belong to is gone; shelves stay."""
         self._grid.clear()
         self._turns.clear()
+
+    def add_shelf(self, shelf: Shelf) -> None:
+        """Keep a tail that the conversation leaves; older ones make room."""
+        self.shelves.add(shelf)
+        self._make_room(None)
 
     def _drop_invalid(self) -> None:
         for kept in (self._grid, self._turns):
             for position in [p for p, s in kept.items() if not s.valid]:
                 del kept[position]
 
-    def _make_room(self, newest: int) -> None:
+    def _make_room(self, newest: int | None) -> None:
         self._drop_invalid()
         excess = self.nbytes - self.limit
-        for kept in (self._grid, self._turns):
-            for position in list(kept):
-                if excess <= 0:
-                    return
-                if position != newest:
-                    excess -= kept.pop(position).nbytes
+        excess -= self._shrink(self._grid, excess, newest)
+        excess -= self.shelves.shrink(excess)
+        self._shrink(self._turns, excess, newest)
+
+    @staticmethod
+    def _shrink(kept: OrderedDict[int, Snapshot], excess: int, newest: int | None) -> int:
+        """Drop what was used longest ago; returns the bytes it gave."""
+        freed = 0
+        for position in [p for p in kept if p != newest]:
+            if freed >= excess:
+                break
+            freed += kept.pop(position).nbytes
+        return freed

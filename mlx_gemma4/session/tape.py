@@ -61,6 +61,11 @@ class Tape:
         return len(self._ids)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of ids and codes."""
+        return len(self) * (self._ids.itemsize + self._codes.itemsize)
+
+    @property
     def runs(self) -> tuple[MediaRun, ...]:
         """All media on the tape, in order."""
         return tuple(self._runs)

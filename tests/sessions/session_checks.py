@@ -55,7 +55,11 @@ def agrees(session: Session, model) -> bool:
     model.prefill(model.embed(stretch.ids, soft), plain, blocks=block_ids(stretch.token_types))
     for ours, theirs in zip(runner.cache, plain, strict=True):
         mine, wanted = ours.view(), theirs.view()
-        if not (close(mine.keys, wanted.keys) and close(mine.values, wanted.values)):
+        rows = wanted.keys.shape[2]
+        if getattr(ours, "window", 0) == rows:  # the next token does not see the oldest of these
+            rows -= 1
+        pairs = [(mine.keys, wanted.keys), (mine.values, wanted.values)]
+        if not all(close(a[:, :, -rows:], b[:, :, -rows:]) for a, b in pairs):
             return False
     return True
 

@@ -11,7 +11,7 @@ from mlx_gemma4.model import block_ids
 from mlx_gemma4.session import Session
 
 LIVE = ("audio", "frame", "end_clip", "mark", "rollback", "text")
-WHOLE = ("append", "edit", "branch", "regenerate", "undo")
+WHOLE = ("append", "edit", "branch", "regenerate", "undo", "switch")
 TALK = ("reply", "stop", "cut")
 
 
@@ -52,6 +52,13 @@ class Driver:
         if self.older:
             self.chat = self.older.pop()
             self._sync()
+
+    def switch(self, number):
+        """To another version and back, as often as the number says; nothing new is said."""
+        for _ in range(1 + number % 3):
+            if self.older:
+                self.chat, self.older[-1] = self.older[-1], self.chat
+                self._sync()
 
     def regenerate(self, number):
         while self.chat and self.chat[-1].role == "model":
