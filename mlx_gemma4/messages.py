@@ -70,7 +70,13 @@ class Audio(_Media):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Video(_Media):
-    """A video file (path)."""
+    """A video file (path).
+
+    Attributes:
+        sound: path of its sound track as a file of its own, where the one inside cannot be read.
+    """
+
+    sound: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

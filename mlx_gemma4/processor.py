@@ -22,9 +22,10 @@ from mlx_gemma4.chat import MediaSlot, Run, TextRun, ToolDeclaration, render
 from mlx_gemma4.config import Gemma4Config
 from mlx_gemma4.errors import ConfigError, MediaError, PromptError
 from mlx_gemma4.inputs import AUDIO, IMAGE, TEXT, VIDEO, AudioClip, ImagePatches, Media, ModelInputs
-from mlx_gemma4.media.images import ImageSource, load_image
-from mlx_gemma4.media.sound import load_sound, split_at_pauses
-from mlx_gemma4.media.video import VideoFrames, sample_video, timestamp
+from mlx_gemma4.media.images import ImageSource
+from mlx_gemma4.media.reader import DirectReader, MediaReader
+from mlx_gemma4.media.sound import split_at_pauses
+from mlx_gemma4.media.video import VideoFrames, timestamp
 from mlx_gemma4.messages import Audio, Image, MediaPart, Message, Video
 from mlx_gemma4.tokenizer import Tokenizer
 
@@ -79,6 +80,7 @@ class Processor:
         tokenizer: Tokenizer,
         config: Gemma4Config,
         processor_config: Mapping[str, Any] | None = None,
+        reader: MediaReader | None = None,
     ) -> None:
         """Join a tokenizer and a model's configuration.
 
@@ -87,6 +89,7 @@ class Processor:
             config: the checkpoint's.
             processor_config: contents of `processor_config.json`; unknown keys are ignored and
                 missing ones take the published values.
+            reader: opens files; this process if not given.
 
         Raises:
             ConfigError: the files contradict each other or ask for another front end.
@@ -102,6 +105,8 @@ class Processor:
         )
         self.tokenizer = tokenizer
         self.config = config
+        self._reader: MediaReader = reader or DirectReader()
+        self._settings = processor_config
         self.defaults = _media_options(processor_config or {})
 
     @classmethod
@@ -135,6 +140,10 @@ class Processor:
         """Whether the model takes sound."""
         return self.config.audio is not None
 
+    def reading_with(self, reader: MediaReader) -> Processor:
+        """The same processor, its files opened by `reader` (in another process, for instance)."""
+        return Processor(self.tokenizer, self.config, self._settings, reader)
+
     # Single items
 
     def image(self, source: ImageSource, budget: int | None = None) -> ImagePatches:
@@ -150,7 +159,7 @@ class Processor:
         self._need_eyes("pictures")
         budget = self.defaults.image_budget if budget is None else budget
         image_processing.check_budget(budget)
-        rgb = load_image(source)
+        rgb = self._reader.image(source)
         return image_processing.image_patches(rgb, budget, unified=self.config.unified)
 
     def clip(self, pcm: np.ndarray) -> AudioClip:
@@ -181,7 +190,7 @@ class Processor:
         if isinstance(source, np.ndarray):
             pcm, name = audio_processing.check_samples(source), "The recording"
         else:
-            pcm, name = load_sound(source).pcm, f'"{Path(source).name}"'
+            pcm, name = self._reader.sound(source).pcm, f'"{Path(source).name}"'
         pieces = split_at_pauses(pcm)
         if not pieces:
             raise MediaError(f"{name} holds no sound (0 seconds); record or export it again.")
@@ -313,7 +322,7 @@ class Processor:
             prompt.notices.append(f'The sound of "{name}" was left out: this model does not hear.')
             return
         try:
-            self._place_sound(part.source, prompt)
+            self._place_sound(part.sound or part.source, prompt)
         except MediaError as error:
             prompt.notices.append(f'Only the pictures of "{name}" are used: {error}')
 
@@ -321,7 +330,7 @@ class Processor:
         count = options.video_frames
         if count is None and options.video_fps is None:
             count = self.defaults.video_frames
-        return sample_video(part.source, count, options.video_fps, options.video_budget)
+        return self._reader.video(part.source, count, options.video_fps, options.video_budget)
 
     def _need_eyes(self, what: str) -> None:
         if not self.sees:

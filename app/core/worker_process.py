@@ -75,6 +75,7 @@ class WorkerProcess:
         self._memory = memory_bytes
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -112,7 +113,8 @@ class WorkerProcess:
         raise answer
 
     def close(self) -> None:
-        """End the child; a request that runs in another thread fails as died."""
+        """End the child for good; a request that runs in another thread fails as died."""
+        self._closed = True
         child = self._child
         if child is not None:
             child.kill()
@@ -120,6 +122,8 @@ class WorkerProcess:
             self._end()
 
     def _running(self) -> subprocess.Popen[bytes]:
+        if self._closed:
+            raise WorkerError(WorkerEnd.DIED, "the worker was closed")
         if self._child is not None and self._child.poll() is not None:
             self._end()
         if self._child is None:

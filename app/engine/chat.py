@@ -217,7 +217,7 @@ def _part(part: PromptPart) -> library.Part:
         case PromptMedia(kind=MediaKind.AUDIO):
             return library.Audio(part.sound_path or part.path)
         case PromptMedia(kind=MediaKind.VIDEO):
-            return library.Video(part.path)
+            return library.Video(part.path, part.sound_path or None)
         case ToolCall():
             return library.ToolCall(part.name, _arguments(part.arguments), part.id)
         case ToolResult():

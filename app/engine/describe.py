@@ -1,4 +1,4 @@
-"""What is this file? Found out from its bytes, in the engine's process, with bounded work.
+"""What is this file? Found out from its bytes, in a worker process (see `file_looker`).
 
 The window sends a path and gets back kind, size and a thumbnail as pixels, or one sentence why the
 file cannot be used and what would work instead.

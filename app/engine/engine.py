@@ -36,11 +36,13 @@ from app.core.events import (
     TokensCounted,
 )
 from app.core.paths import demo_model_dir
+from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from mlx_gemma4 import errors
 
 if TYPE_CHECKING:
     from app.engine.chat import LoadedModel
+    from app.engine.media_worker import MediaWorker
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ class GemmaEngine:
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._loaded: LoadedModel | None = None
+        self._looker = FileLooker()
+        self._media: MediaWorker | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -86,6 +90,9 @@ class GemmaEngine:
         """Free the model, then MLX's streams: the order that ends cleanly."""
         import mlx.core as mx
 
+        self._looker.close()
+        if self._media is not None:
+            self._media.close()
         self._free()
         mx.synchronize()
         mx.clear_streams()
@@ -118,12 +125,14 @@ class GemmaEngine:
         loaded = self._loaded
         if isinstance(query, commands.CountTokens) and loaded is not None:
             return _count(query, loaded)
-        return questions.answer(query)
+        return questions.answer(query, self._looker)
 
     # --- jobs ------------------------------------------------------------------------------------
 
     def run(self, job: Job, context: JobContext) -> Iterator[Event]:
         """The events of one job."""
+        if self._media is not None:
+            self._media.cancelled = context.cancelled
         match job:
             case commands.LoadModel():
                 yield from self._load(job, context)
@@ -180,8 +189,16 @@ class GemmaEngine:
         limit = info.context_tokens
         tokens = min(job.context_tokens or limit, limit)
         info = replace(info, context_tokens=tokens)
+        processor = processor.reading_with(self._media_worker())
         self._loaded = LoadedModel(model, processor, info, tokens, OrderedDict())
         yield ModelReady(job.job_id, info, time.perf_counter() - started)
+
+    def _media_worker(self) -> MediaWorker:
+        from app.engine.media_worker import MediaWorker
+
+        if self._media is None:
+            self._media = MediaWorker()
+        return self._media
 
     def _live(self, job: commands.LiveStart, context: JobContext) -> Iterator[Event]:
         from app.engine.chat import library_message

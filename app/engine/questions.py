@@ -33,13 +33,13 @@ TURN_TOKENS = 4
 MEDIA_TOKENS = 280
 
 
-def answer(query: Query) -> Answer:
+def answer(query: Query, looker: FileLooker) -> Answer:
     """The answer to any question, as far as it needs no loaded model."""
     match query:
         case commands.Plan():
             return plan_for(query)
         case commands.Describe():
-            return describe_file(query)
+            return looker.describe(query)
         case commands.ListLocal():
             return LocalModels(query.query_id, tuple(local_models(query.folders)))
         case commands.CountTokens():

@@ -43,6 +43,7 @@ from app.core.events import (
     TokensCounted,
     ToolCalled,
 )
+from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from app.engine.script import Failing, Rule, Script, load_script
 
@@ -57,6 +58,7 @@ class ScriptedEngine:
         self._loaded: ModelInfo | None = None
         self._seen: set[str] = set()
         self._asleep = threading.Event()
+        self._looker = FileLooker()
 
     def open(self) -> EngineStarted:
         """Nothing to prepare but the delay of the script."""
@@ -64,8 +66,9 @@ class ScriptedEngine:
         return EngineStarted(os.getpid(), "scripted", "scripted", 16 << 30)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to free but the worker for files."""
         self._loaded = None
+        self._looker.close()
 
     def pong(self, number: int) -> Pong:
         """A heartbeat with made-up, constant memory."""
@@ -84,7 +87,7 @@ class ScriptedEngine:
             )
         from app.engine.questions import answer
 
-        return answer(query)
+        return answer(query, self._looker)
 
     def run(self, job: Job, context: JobContext) -> Iterator[Event]:
         """The events of one job."""

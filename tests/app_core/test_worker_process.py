@@ -21,9 +21,9 @@ def worker() -> Iterator[WorkerProcess]:
     assert made.pid is None
 
 
-def end_of(worker: WorkerProcess, request: tuple, **limits: float) -> WorkerEnd:
+def end_of(worker: WorkerProcess, request: tuple, timeout_s: float | None = None) -> WorkerEnd:
     with pytest.raises(WorkerError) as caught:
-        worker.ask(request, **limits)
+        worker.ask(request, timeout_s=timeout_s)
     return caught.value.end
 
 

@@ -34,3 +34,4 @@ def work(request: tuple[str, Any]) -> Any:
             held = bytearray(b"x") * value
             time.sleep(5)
             return len(held)
+    return None
