@@ -9,43 +9,47 @@ layer's own attention saw them in this pass, whether or not there is a cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 from mlx import nn
 
 from mlx_gemma4.cache import KV, FullCache, SlidingCache
+from mlx_gemma4.chains import Heads
 from mlx_gemma4.config import LayerSpec, TextConfig
-from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm, rms_norm
-from mlx_gemma4.masks import Band, Mask, StepPlan
-from mlx_gemma4.rope import Rope
+from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm
+from mlx_gemma4.masks import Band, Mask
+from mlx_gemma4.step import Step
+from mlx_gemma4.wide_attention import FUSED_DIMS, attend_wide
 
-_FUSED_DIMS = 256  # MLX has no fused attention for larger heads
-_FOLD_ROWS = 64
+AttendWide = Callable[[mx.array, mx.array, mx.array, Mask], mx.array]
 
 
 class Attention(nn.Module):
     """Self-attention of one layer; ``qkv_proj`` holds the query, key and value rows it needs."""
 
-    def __init__(self, text: TextConfig, spec: LayerSpec, rope: Rope) -> None:
+    def __init__(self, text: TextConfig, spec: LayerSpec) -> None:
         super().__init__()
         hidden, dims, eps = text.hidden_size, spec.head_dim, text.rms_norm_eps
         self.spec = spec
-        self.heads = text.num_attention_heads
         self.eps = eps
-        self.rope = rope
-        parts = [("q_proj", self.heads * dims)]
-        if spec.donor is None:
-            parts.append(("k_proj", spec.kv_heads * dims))
+        queries = text.num_attention_heads
+        groups = 0 if spec.donor is not None else spec.kv_heads
+        self.heads = Heads(queries, groups, spec.k_eq_v)
+        parts = [("q_proj", queries * dims)]
+        if groups:
+            parts.append(("k_proj", groups * dims))
             if not spec.k_eq_v:
-                parts.append(("v_proj", spec.kv_heads * dims))
+                parts.append(("v_proj", groups * dims))
             self.k_norm = RMSNorm(dims, eps)
         self.qkv_proj = FusedLinear(hidden, parts)
-        self.o_proj = Linear(self.heads * dims, hidden)
+        self.o_proj = Linear(queries * dims, hidden)
         self.q_norm = RMSNorm(dims, eps)
 
     def __call__(
         self,
         x: mx.array,
-        queries: StepPlan,
+        step: Step,
         cache: FullCache | SlidingCache | None = None,
         shared: KV | None = None,
     ) -> tuple[mx.array, KV]:
@@ -53,58 +57,56 @@ class Attention(nn.Module):
 
         Args:
             x: normed hidden states [batch, time, hidden].
-            queries: the plan of the rows wanted, which are the last ``queries.rows`` of ``x``.
+            step: the pass; the query rows wanted are the last ``step.rows`` of ``x``.
             cache: where this layer's keys and values go; ``None`` outside generation.
             shared: another layer's keys and values, for layers without their own.
 
         Returns:
-            The output [batch, queries.rows, hidden] and the keys and values it was computed from.
+            The output [batch, step.rows, hidden] and the keys and values it was computed from.
         """
-        q, k, v = self._project(x, queries.rows)
-        # The queries' offset was fixed before any cache moved on, and is the donor's offset too.
-        q = self.rope(self._heads_first(self.q_norm, q), queries.offset)
-        kv = shared if shared is not None else self._store(k, v, queries, cache)
-        heads = attend(q, kv, queries.bands(self.spec.is_sliding))
+        q, stored = self._project(x, step)
+        kv = shared if stored is None else self._store(stored, step, cache)
+        assert kv is not None
+        if q.shape[2] > step.rows:
+            q = q[:, :, q.shape[2] - step.rows :]
+        bands = step.plan.bands(self.spec.is_sliding)
+        heads = attend(q, kv, bands, step.fusion.attend_wide)
         batch, _, rows, _ = heads.shape
         return self.o_proj(heads.transpose(0, 2, 1, 3).reshape(batch, rows, -1)), kv
 
-    def keys_values(
-        self, x: mx.array, queries: StepPlan, cache: FullCache | SlidingCache | None
-    ) -> KV:
+    def keys_values(self, x: mx.array, step: Step, cache: FullCache | SlidingCache | None) -> KV:
         """Only compute and store keys and values, for passes whose output nobody reads."""
-        _, k, v = self._project(x, queries.rows)
-        return self._store(k, v, queries, cache)
+        _, stored = self._project(x, step)
+        assert stored is not None
+        return self._store(stored, step, cache)
 
-    def _project(self, x: mx.array, rows: int) -> tuple[mx.array, mx.array, mx.array]:
-        """Query [B, rows, H, d] of the last rows; key and value [B, T, G, d] (empty if shared)."""
+    def _project(self, x: mx.array, step: Step) -> tuple[mx.array, mx.array | None]:
+        """Queries [B, H, T, d]; keys and values [B, 2 G, T, d] or ``None``."""
         batch, time, _ = x.shape
-        dims, heads = self.spec.head_dim, self.heads
-        packed = self.qkv_proj(x).reshape(batch, time, -1, dims)
-        q = packed[:, time - rows :, :heads]
-        k = packed[:, :, heads : heads + self.spec.kv_heads]
-        v = k if self.spec.k_eq_v else packed[:, :, heads + self.spec.kv_heads :]
-        return q, k, v
+        packed = self.qkv_proj(x).reshape(batch, time, -1, self.spec.head_dim)
+        k_weight = self.k_norm.weight if self.heads.groups else None
+        turns = step.turns[self.spec.kind]
+        return step.fusion.head_norm_rope(
+            packed, self.q_norm.weight, k_weight, turns, self.heads, self.eps
+        )
 
-    def _store(
-        self, k: mx.array, v: mx.array, queries: StepPlan, cache: FullCache | SlidingCache | None
-    ) -> KV:
-        offset = queries.offset + queries.rows - k.shape[1]
-        keys = self.rope(self._heads_first(self.k_norm, k), offset)
-        values = rms_norm(v, self.eps).transpose(0, 2, 1, 3)
-        return KV(keys, values, offset) if cache is None else cache.append(keys, values)
-
-    @staticmethod
-    def _heads_first(norm: RMSNorm, x: mx.array) -> mx.array:
-        return norm(x).transpose(0, 2, 1, 3)
+    def _store(self, stored: mx.array, step: Step, cache: FullCache | SlidingCache | None) -> KV:
+        keys, values = mx.split(stored, 2, axis=1)
+        if cache is None:
+            return KV(keys, values, step.turns[self.spec.kind].offset)
+        return cache.append(keys, values)
 
 
-def attend(q: mx.array, kv: KV, bands: tuple[Band, ...]) -> mx.array:
+def attend(
+    q: mx.array, kv: KV, bands: tuple[Band, ...], wide: AttendWide = attend_wide
+) -> mx.array:
     """Softmax attention band by band.
 
     Args:
         q: [batch, heads, rows, head dim].
         kv: keys and values with their absolute position.
         bands: which query rows see which keys; together they cover all rows in order.
+        wide: what attends with heads that MLX has no fused kernel for.
 
     Returns:
         [batch, heads, rows, head dim].
@@ -114,29 +116,14 @@ def attend(q: mx.array, kv: KV, bands: tuple[Band, ...]) -> mx.array:
         low, high = band.key_start - kv.start, band.key_stop - kv.start
         keys, values = kv.keys[:, :, low:high], kv.values[:, :, low:high]
         rows = q[:, :, band.row_start : band.row_stop]
-        outputs.append(score_band(rows, keys, values, band.mask))
+        outputs.append(score_band(rows, keys, values, band.mask, wide))
     return outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=2)
 
 
-def score_band(q: mx.array, keys: mx.array, values: mx.array, mask: Mask) -> mx.array:
+def score_band(
+    q: mx.array, keys: mx.array, values: mx.array, mask: Mask, wide: AttendWide = attend_wide
+) -> mx.array:
     """The one place where scores are computed: replace it to count score elements."""
-    if q.shape[3] > _FUSED_DIMS and q.shape[2] <= _FOLD_ROWS and q.shape[1] > keys.shape[1]:
-        return _folded(q, keys, values, mask)
+    if q.shape[3] > FUSED_DIMS:
+        return wide(q, keys, values, mask)
     return mx.fast.scaled_dot_product_attention(q, keys, values, scale=1.0, mask=mask)
-
-
-def _folded(q: mx.array, keys: mx.array, values: mx.array, mask: Mask) -> mx.array:
-    """Attention of few rows where no fused kernel exists: query heads of one key head as rows.
-
-    The products then read keys and values once instead of once per query head.
-    """
-    batch, heads, rows, dims = q.shape
-    groups, total = keys.shape[1], keys.shape[2]
-    repeats = heads // groups
-    if isinstance(mask, str):  # causal, aligned to the last key
-        mask = mx.arange(total - rows, total)[:, None] >= mx.arange(total)
-    if mask is not None:
-        mask = mx.tile(mask, (repeats, 1))
-    folded = q.reshape(batch, groups, repeats * rows, dims)
-    heads_out = mx.fast.scaled_dot_product_attention(folded, keys, values, scale=1.0, mask=mask)
-    return heads_out.reshape(q.shape)

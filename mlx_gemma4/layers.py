@@ -7,10 +7,12 @@ element-wise chains are small pure functions, so that they can be compiled or re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
+import numpy as np
 from mlx import nn
 
 _GELU_SCALE = 0.7978845608028654  # sqrt(2 / pi)
@@ -118,6 +120,7 @@ class ExpertLinear(nn.Module):
             self.weight,
             self["scales"],
             self.get("biases"),
+            lhs_indices=None if ordered else _rows_in_order(x),
             rhs_indices=experts,
             transpose=True,
             group_size=packing.group_size,
@@ -125,6 +128,15 @@ class ExpertLinear(nn.Module):
             mode=packing.mode,
             sorted_indices=ordered,
         )
+
+
+def _rows_in_order(x: mx.array) -> mx.array:
+    """Index of each row of ``x`` [..., 1, in], made here: MLX would launch a kernel to count.
+
+    Only for unsorted experts: MLX takes its sorted path only when it counts the rows itself.
+    """
+    shape = x.shape[:-2]
+    return mx.array(np.arange(math.prod(shape), dtype=np.uint32).reshape(shape))
 
 
 class SplitExperts(nn.Module):
@@ -202,32 +214,21 @@ def rms_norm(x: mx.array, eps: float) -> mx.array:
     return mx.fast.rms_norm(x, None, eps)
 
 
-# Chains of element-wise operations are compiled, so that each is one kernel. Traces are made per
-# shape: a shapeless trace of the longer chains would be cut into two kernels.
-
-
-def norm_residual(
-    residual: mx.array, x: mx.array, norm: RMSNorm, scale: mx.array | None = None
-) -> mx.array:
-    """``(residual + norm(x)) * scale``: the tail of every branch of a decoder layer."""
-    normed = norm(x)
-    return residual + normed if scale is None else _add_scale(residual, normed, scale)
-
-
-@mx.compile
-def _add_scale(residual: mx.array, x: mx.array, scale: mx.array) -> mx.array:
-    return (residual + x) * scale
-
-
 def gelu_tanh(x: mx.array) -> mx.array:
-    """Tanh form of GELU (PyTorch ``gelu_pytorch_tanh``)."""
-    return 0.5 * x * (1.0 + mx.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x * x * x)))
+    """Tanh form of GELU (PyTorch ``gelu_pytorch_tanh``), in float32 as the reference computes it.
+
+    ``0.5 x (1 + tanh(x (s + s c x²)))``: MLX cuts a compiled chain at a depth of 11 operations, so
+    the polynomial is written in its shortest form.
+    """
+    x = x.astype(mx.float32)
+    inner = x * (_GELU_SCALE + (_GELU_SCALE * _GELU_CUBIC) * (x * x))
+    return (0.5 * x) * (1.0 + mx.tanh(inner))
 
 
 @mx.compile
 def geglu(gate: mx.array, up: mx.array) -> mx.array:
     """``gelu(gate) * up``."""
-    return gelu_tanh(gate) * up
+    return gelu_tanh(gate).astype(gate.dtype) * up
 
 
 @mx.compile

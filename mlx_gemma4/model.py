@@ -16,6 +16,7 @@ from mlx import nn
 from mlx_gemma4.cache import Cache
 from mlx_gemma4.config import AudioConfig, Gemma4Config, UnifiedVisionConfig, VisionConfig
 from mlx_gemma4.errors import MediaError, PromptError
+from mlx_gemma4.fusion import PORTABLE, Fusion
 from mlx_gemma4.inputs import IMAGE, VIDEO, AudioClip, ImagePatches, ModelInputs
 from mlx_gemma4.layers import Linear, soft_cap
 from mlx_gemma4.text import TextModel
@@ -41,12 +42,12 @@ class Embedded(NamedTuple):
 class Gemma4(nn.Module):
     """Gemma 4 of any size. Attributes mirror the checkpoint; parts it lacks are ``None``."""
 
-    def __init__(self, config: Gemma4Config) -> None:
+    def __init__(self, config: Gemma4Config, fusion: Fusion = PORTABLE) -> None:
         super().__init__()
         self.config = config
         self.notices: list[str] = []
         """Sentences for the user about what this checkpoint lacks; filled by loading."""
-        self.language_model = TextModel(config.text)
+        self.language_model = TextModel(config.text, fusion)
         if not config.tie_word_embeddings:
             self.lm_head = Linear(config.text.hidden_size, config.text.vocab_size)
         self.vision_tower: nn.Module | None = None
@@ -94,6 +95,15 @@ class Gemma4(nn.Module):
     def dtype(self) -> mx.Dtype:
         """Type of the hidden states."""
         return self.language_model.dtype
+
+    @property
+    def fusion(self) -> Fusion:
+        """How the decoder's chains are computed."""
+        return self.language_model.fusion
+
+    def use(self, fusion: Fusion) -> None:
+        """Compute the decoder's chains so from the next pass on."""
+        self.language_model.fusion = fusion
 
     def make_cache(self, start: int = 0, slack: int | None = None) -> Cache:
         """Empty caches; see :meth:`TextModel.make_cache`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import mlx.core as mx
 import numpy as np
 
@@ -21,21 +24,72 @@ def periods(spec: RopeSpec, head_dim: int) -> np.ndarray:
     return result
 
 
+@dataclass(frozen=True)
+class Turns:
+    """The angles of one pass, made once for all layers of a kind.
+
+    Attributes:
+        offset: absolute position of the first row.
+        periods: see :func:`periods`.
+        table: float32 [2, rows, head_dim / 2], cosines then sines.
+    """
+
+    offset: int
+    periods: mx.array
+    table: mx.array
+
+    @property
+    def rows(self) -> int:
+        """Positions."""
+        return self.table.shape[1]
+
+    @cached_property
+    def angles(self) -> tuple[mx.array, mx.array]:
+        """Cosines and sines, each [rows, 1, head_dim / 2], to be broadcast over both halves."""
+        cos, sin = mx.split(self.table, 2)
+        return cos.swapaxes(0, 1), sin.swapaxes(0, 1)
+
+    def last(self, rows: int) -> Turns:
+        """Only the last ``rows`` positions."""
+        skipped = self.rows - rows
+        if not skipped:
+            return self
+        return Turns(self.offset + skipped, self.periods, self.table[:, skipped:])
+
+
 class Rope:
     """Rotates pairs ``(i, i + head_dim / 2)`` by ``position / period_i``, angles in float32."""
 
     def __init__(self, spec: RopeSpec, head_dim: int) -> None:
         self.head_dim = head_dim
         self.periods = mx.array(periods(spec, head_dim))
+        self._frequencies = 1.0 / self.periods
+        self._is_sine = mx.array([[[False]], [[True]]])
+
+    def turns(self, offset: int, rows: int) -> Turns:
+        """The angles of positions ``[offset, offset + rows)``."""
+        positions = mx.array(np.arange(offset, offset + rows, dtype=np.float32)[:, None])
+        return Turns(offset, self.periods, _table(positions, self._frequencies, self._is_sine))
 
     def __call__(self, x: mx.array, offset: int | mx.array) -> mx.array:
         """Rotate ``x`` [batch, heads, time, head_dim] whose first row is at ``offset``."""
-        return mx.fast.rope(
-            x,
-            self.head_dim,
-            traditional=False,
-            base=None,
-            scale=1.0,
-            offset=offset,
-            freqs=self.periods,
-        )
+        return rotate(x, self.periods, offset)
+
+
+def rotate(x: mx.array, periods: mx.array, offset: int | mx.array) -> mx.array:
+    """MLX's own rotation of ``x`` [batch, heads, time, head_dim] from position ``offset`` on."""
+    return mx.fast.rope(
+        x,
+        x.shape[-1],
+        traditional=False,
+        base=None,
+        scale=1.0,
+        offset=offset,
+        freqs=periods,
+    )
+
+
+@mx.compile
+def _table(positions: mx.array, frequencies: mx.array, is_sine: mx.array) -> mx.array:
+    angles = positions * frequencies
+    return mx.where(is_sine, mx.sin(angles), mx.cos(angles))

@@ -9,6 +9,7 @@ later reads them. On E2B that skips seven tenths of a prompt's work.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -17,18 +18,21 @@ from mlx import nn
 from mlx_gemma4.attention import Attention
 from mlx_gemma4.cache import KV, Cache, FullCache, SlidingCache
 from mlx_gemma4.config import FULL, SLIDING, LayerSpec, TextConfig
-from mlx_gemma4.layers import (
-    Embedding,
-    FusedLinear,
-    Linear,
-    RMSNorm,
-    geglu,
-    merge_per_layer,
-    norm_residual,
-)
-from mlx_gemma4.masks import StepPlan, plan_last_row, plan_step
+from mlx_gemma4.fusion import PORTABLE, Fusion
+from mlx_gemma4.layers import Embedding, FusedLinear, Linear, RMSNorm, merge_per_layer
+from mlx_gemma4.masks import plan_last_row, plan_step
 from mlx_gemma4.moe import Experts, Router
 from mlx_gemma4.rope import Rope
+from mlx_gemma4.step import Step
+
+
+class Stream(NamedTuple):
+    """The residual stream between two layers and, normed, what the second one reads."""
+
+    residual: mx.array
+    """[batch, time, hidden]"""
+    normed: mx.array
+    """[batch, time, hidden]"""
 
 
 class MLP(nn.Module):
@@ -40,20 +44,20 @@ class MLP(nn.Module):
         self.gate_up_proj = FusedLinear(hidden_size, parts)
         self.down_proj = Linear(intermediate_size, hidden_size)
 
-    def __call__(self, x: mx.array) -> mx.array:
+    def __call__(self, x: mx.array, fusion: Fusion) -> mx.array:
         """``x``: [..., hidden] -> [..., hidden]."""
-        gate, up = mx.split(self.gate_up_proj(x), 2, axis=-1)
-        return self.down_proj(geglu(gate, up))
+        return self.down_proj(fusion.gate_up(x, self.gate_up_proj))
 
 
 class DecoderLayer(nn.Module):
     """Attention, MLP (with experts on the 26B), per-layer input gate, layer scalar."""
 
-    def __init__(self, text: TextConfig, spec: LayerSpec, rope: Rope) -> None:
+    def __init__(self, text: TextConfig, spec: LayerSpec) -> None:
         super().__init__()
         hidden, eps = text.hidden_size, text.rms_norm_eps
         self.spec = spec
-        self.self_attn = Attention(text, spec, rope)
+        self.eps = eps
+        self.self_attn = Attention(text, spec)
         self.mlp = MLP(hidden, spec.intermediate_size)
         self.input_layernorm = RMSNorm(hidden, eps)
         self.post_attention_layernorm = RMSNorm(hidden, eps)
@@ -74,65 +78,94 @@ class DecoderLayer(nn.Module):
 
     def __call__(
         self,
-        x: mx.array,
+        stream: Stream,
         per_layer: mx.array | None,
-        queries: StepPlan,
+        step: Step,
+        following: mx.array,
         cache: FullCache | SlidingCache | None = None,
         shared: KV | None = None,
-    ) -> tuple[mx.array, KV]:
-        """Run the layer for the last ``queries.rows`` rows of ``x`` [batch, time, hidden].
+    ) -> tuple[Stream, KV]:
+        """Run the layer for the last ``step.rows`` rows of ``stream``.
 
-        ``per_layer`` is this layer's slice of the per-layer inputs [batch, time, dims].
+        Args:
+            stream: residual and, normed for this layer, its input.
+            per_layer: this layer's slice of the per-layer inputs [batch, time, dims].
+            step: the pass.
+            following: weight of the norm that reads this layer's output.
+            cache: where keys and values go.
+            shared: keys and values of the layer this one shares them with.
 
         Returns:
-            Hidden states [batch, queries.rows, hidden] and the keys and values attention used.
+            The stream with ``step.rows`` rows, normed by ``following``, and the keys and values
+            attention used.
         """
-        h, kv = self.self_attn(self.input_layernorm(x), queries, cache, shared)
-        a = norm_residual(last_rows(x, queries.rows), h, self.post_attention_layernorm)
-        norm, scalar = self.post_feedforward_layernorm, self.layer_scalar
+        h, kv = self.self_attn(stream.normed, step, cache, shared)
+        residual = last_rows(stream.residual, step.rows)
+        if self.has_experts:
+            return self._dense_and_experts(residual, h, step, following), kv
+        tail = step.fusion.residual_norm
+        before, after = self.pre_feedforward_layernorm, self.post_feedforward_layernorm
+        post = self.post_attention_layernorm.weight
+        a, (normed,) = tail(residual, h, post, self.eps, None, (before.weight,))
+        out = self.mlp(normed, step.fusion)
         if per_layer is None:
-            return norm_residual(a, self._feed_forward(a), norm, scalar), kv
-        b = norm_residual(a, self._feed_forward(a), norm)
-        return self._per_layer_gate(b, last_rows(per_layer, queries.rows)), kv
+            x, (n,) = tail(a, out, after.weight, self.eps, self.layer_scalar, (following,))
+            return Stream(x, n), kv
+        b, _ = tail(a, out, after.weight, self.eps, None, ())
+        inputs = last_rows(per_layer, step.rows)
+        gated = step.fusion.per_layer_gate(b, self.per_layer_input_gate, inputs)
+        out, post = self.per_layer_projection(gated), self.post_per_layer_input_norm.weight
+        x, (n,) = tail(b, out, post, self.eps, self.layer_scalar, (following,))
+        return Stream(x, n), kv
 
-    def fill(self, x: mx.array, queries: StepPlan, cache: FullCache | SlidingCache | None) -> KV:
-        """Only store the keys and values of ``x``; no output."""
-        return self.self_attn.keys_values(self.input_layernorm(x), queries, cache)
+    def fill(self, stream: Stream, step: Step, cache: FullCache | SlidingCache | None) -> KV:
+        """Only store the keys and values of ``stream``; no output."""
+        return self.self_attn.keys_values(stream.normed, step, cache)
 
-    def _feed_forward(self, a: mx.array) -> mx.array:
-        dense = self.mlp(self.pre_feedforward_layernorm(a))
-        if not self.has_experts:
-            return dense
-        flat = a.reshape(-1, a.shape[-1])
-        routed = self.experts(self.pre_feedforward_layernorm_2(flat), *self.router(flat))
-        return norm_residual(
-            self.post_feedforward_layernorm_1(dense),
-            routed.reshape(a.shape),
-            self.post_feedforward_layernorm_2,
+    def _dense_and_experts(
+        self, residual: mx.array, h: mx.array, step: Step, following: mx.array
+    ) -> Stream:
+        """The rest of a layer whose dense MLP and experts read the same residual."""
+        fusion, router, experts = step.fusion, self.router, self.experts
+        before = (
+            self.pre_feedforward_layernorm.weight,
+            self.pre_feedforward_layernorm_2.weight,
+            router.scale,
         )
-
-    def _per_layer_gate(self, b: mx.array, per_layer: mx.array) -> mx.array:
-        gated = geglu(self.per_layer_input_gate(b), per_layer)
-        projected = self.per_layer_projection(gated)
-        return norm_residual(b, projected, self.post_per_layer_input_norm, self.layer_scalar)
+        post = self.post_attention_layernorm.weight
+        a, normed = fusion.residual_norm(residual, h, post, self.eps, None, before)
+        dense = self.mlp(normed[0], fusion)
+        z, r = (rows.reshape(-1, rows.shape[-1]) for rows in normed[1:])
+        scales = router.per_expert_scale
+        chosen, weights = fusion.route(r, router.proj, scales, router.factor, router.top_k)
+        routed = fusion.run_experts(z, chosen, weights, experts.gate_up_proj, experts.down_proj)
+        after = (
+            self.post_feedforward_layernorm_1.weight,
+            self.post_feedforward_layernorm_2.weight,
+            self.post_feedforward_layernorm.weight,
+        )
+        x, (n,) = fusion.experts_tail(
+            a, dense, routed.reshape(a.shape), after, self.eps, self.layer_scalar, (following,)
+        )
+        return Stream(x, n)
 
 
 class TextModel(nn.Module):
     """The decoder without towers and head."""
 
-    def __init__(self, text: TextConfig) -> None:
+    def __init__(self, text: TextConfig, fusion: Fusion = PORTABLE) -> None:
         super().__init__()
         self.config = text
+        self.fusion = fusion
+        """How chains are computed; may be replaced between two passes."""
         self.embed_tokens = Embedding(text.vocab_size, text.hidden_size)
         if per_layer := text.hidden_size_per_layer_input:
             packed = per_layer * text.num_hidden_layers
             self.embed_tokens_per_layer = Embedding(text.vocab_size_per_layer_input, packed)
             self.per_layer_model_projection = Linear(text.hidden_size, packed)
             self.per_layer_projection_norm = RMSNorm(per_layer, text.rms_norm_eps)
-        ropes = {
-            (s.rope, s.head_dim): Rope(s.rope, s.head_dim) for s in text.layers
-        }  # one per kind of layer
-        self.layers = [DecoderLayer(text, s, ropes[s.rope, s.head_dim]) for s in text.layers]
+        self._ropes = {spec.kind: Rope(spec.rope, spec.head_dim) for spec in text.layers}
+        self.layers = [DecoderLayer(text, spec) for spec in text.layers]
         self.norm = RMSNorm(text.hidden_size, text.rms_norm_eps)
 
     @property
@@ -196,18 +229,22 @@ class TextModel(nn.Module):
         Returns:
             Hidden states after the final norm, [batch, time or 1, hidden].
         """
-        plan, last = self._plans(hidden.shape[1], cache, blocks, start)
+        step, last = self._steps(hidden.shape[1], cache, blocks, start)
+        after_cut = self._after(last)
         cut = self.config.kv_shared_from - 1
         donated: dict[str, KV] = {}
+        stream = self._enter(hidden)
         for spec, layer in zip(self.config.layers, self.layers, strict=True):
             if last_only and spec.index == cut:
-                plan = last
+                step = last
             shared = None if spec.donor is None else donated[spec.kind]
             own = None if cache is None or spec.donor is not None else cache[spec.index]
             inputs = None if per_layer is None else per_layer[:, :, spec.index]
-            hidden, kv = layer(hidden, inputs, plan, own, shared)
+            stream, kv = layer(stream, inputs, step, self._following(spec.index), own, shared)
             donated[spec.kind] = kv
-        return self.norm(hidden)
+            if last_only and spec.index == cut:
+                step = after_cut
+        return stream.normed
 
     def extend(
         self,
@@ -218,12 +255,14 @@ class TextModel(nn.Module):
         blocks: np.ndarray | None = None,
     ) -> None:
         """Only fill the cache: a call whose result nobody reads, with the least work possible."""
-        plan, _ = self._plans(hidden.shape[1], cache, blocks, 0)
+        step, _ = self._steps(hidden.shape[1], cache, blocks, 0)
         cut = self.config.kv_shared_from - 1
+        stream = self._enter(hidden)
         for index in range(cut):
             inputs = None if per_layer is None else per_layer[:, :, index]
-            hidden, _ = self.layers[index](hidden, inputs, plan, cache[index])
-        self.layers[cut].fill(hidden, plan, cache[cut])
+            following = self._following(index)
+            stream, _ = self.layers[index](stream, inputs, step, following, cache[index])
+        self.layers[cut].fill(stream, step, cache[cut])
 
     def make_cache(self, start: int = 0, slack: int | None = None) -> Cache:
         """Empty caches for the layers below M.
@@ -248,16 +287,33 @@ class TextModel(nn.Module):
         last = {kind: self.config.last_own_layer(kind) for kind in (SLIDING, FULL)}
         return {kind: cache[index].view() for kind, index in last.items() if index is not None}
 
-    def _plans(
+    def _enter(self, hidden: mx.array) -> Stream:
+        return Stream(hidden, self.layers[0].input_layernorm(hidden))
+
+    def _following(self, index: int) -> mx.array:
+        """Weight of the norm after layer ``index``: the next layer's first, or the final one."""
+        after = self.layers[index + 1 : index + 2]
+        return after[0].input_layernorm.weight if after else self.norm.weight
+
+    def _steps(
         self, rows: int, cache: Cache | None, blocks: Sequence[int] | np.ndarray | None, start: int
-    ) -> tuple[StepPlan, StepPlan]:
+    ) -> tuple[Step, Step]:
+        """A pass over ``rows`` new tokens, and the same with only the last one's output wanted."""
         first = start if cache is None else cache.start
         offset = start if cache is None else cache.offset
         if cache is not None:
             cache.before_append(rows)
         ids = None if blocks is None else np.asarray(blocks)
         plan = plan_step(self.config, offset, rows, first=first, blocks=ids)
-        return plan, plan_last_row(self.config, plan, first)
+        turns = {kind: rope.turns(offset, rows) for kind, rope in self._ropes.items()}
+        last = plan_last_row(self.config, plan, first)
+        return Step(plan, turns, self.fusion), Step(last, turns, self.fusion)
+
+    @staticmethod
+    def _after(last: Step) -> Step:
+        """The pass of the layers that only the last row enters."""
+        turns = {kind: turns.last(1) for kind, turns in last.turns.items()}
+        return Step(last.plan, turns, last.fusion)
 
 
 def last_rows(x: mx.array, rows: int) -> mx.array:

@@ -31,6 +31,7 @@ _STANDS_FOR = {
     "ArcTanh": "RoPE",
     "ErfInv": "Attention",
     "Log1p": "Dequantize",
+    "Erf": "CustomKernel",
 }
 _FUSED_HEAD_DIMS = (64, 96, 128, 192, 256)
 _FUSED_QUERIES = 8

@@ -13,7 +13,6 @@ from mlx_gemma4.bench.peers import OURS, PEERS, available, bare_peer, missing_no
 from mlx_gemma4.bench.report import Cell, Figure, Section
 from mlx_gemma4.bench.shapes import SEED, random_model, tiny_json
 from mlx_gemma4.bench.timing import Engine, engines_for, measure, random_prompt
-from mlx_gemma4.masks import Mask
 
 FLAT = 1.10
 BAND = 1.3
@@ -129,10 +128,10 @@ _Attend = Callable[..., mx.array]
 
 
 def _our_count(kept: _Attend, head_dim: int, elements: list[int]) -> _Attend:
-    def score_band(q: mx.array, keys: mx.array, values: mx.array, mask: Mask) -> mx.array:
+    def score_band(q: mx.array, keys: mx.array, *rest: Any) -> mx.array:
         if q.shape[-1] == head_dim:
             elements.append(q.shape[2] * keys.shape[2])
-        return kept(q, keys, values, mask)
+        return kept(q, keys, *rest)
 
     return score_band
 

@@ -40,6 +40,7 @@ def count_step(engine: str, config: dict[str, Any], width: int = 1) -> GraphCoun
     for count in (_WARM_TOKENS, 1, 1, 1):  # buffers are grown before the counted step
         mx.eval(forward(mx.full((1, count), 5, dtype=mx.int32), cache), states(cache))
     tokens = mx.full((1, width), 5, dtype=mx.int32)
+    mx.eval(tokens)
     return count_graph(lambda: [forward(tokens, cache), *states(cache)])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from core_checks import assert_close
 
-from mlx_gemma4.moe import Experts, Router, choose
+from mlx_gemma4.moe import Experts, Router, plain_route, plain_run_experts, route, run_experts
 from mlx_gemma4.published import published_config
 from mlx_gemma4.rope import Rope, periods
 from mlx_gemma4.testing import tiny_config
@@ -41,8 +41,10 @@ def check(module, tokens, chosen):
     rng = np.random.default_rng(tokens)
     z = rng.normal(0, 1, (tokens, TEXT.hidden_size)).astype(np.float32)
     weights = rng.uniform(0, 1, chosen.shape).astype(np.float32)
-    ours = module(mx.array(z), mx.array(chosen.astype(np.uint32)), mx.array(weights))
-    assert_close(ours, loop(module, z, chosen, weights))
+    given = mx.array(z), mx.array(chosen.astype(np.uint32)), mx.array(weights)
+    expected = loop(module, z, chosen, weights)
+    for run in (run_experts, plain_run_experts):
+        assert_close(run(*given, module.gate_up_proj, module.down_proj), expected)
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 31, 32, 33, 200])
@@ -61,20 +63,26 @@ def test_4096_tokens_equal_themselves_in_parts(experts):
     z = mx.array(rng.normal(0, 1, (4096, TEXT.hidden_size)).astype(np.float32))
     chosen = mx.array(rng.integers(0, COUNT, (4096, TOP)).astype(np.uint32))
     weights = mx.ones((4096, TOP))
-    parts = [experts(z[i : i + 7], chosen[i : i + 7], weights[i : i + 7]) for i in (0, 4089)]
-    whole = experts(z, chosen, weights)
+    matrices = experts.gate_up_proj, experts.down_proj
+    parts = [
+        run_experts(z[i : i + 7], chosen[i : i + 7], weights[i : i + 7], *matrices)
+        for i in (0, 4089)
+    ]
+    whole = run_experts(z, chosen, weights, *matrices)
     assert_close(whole[:7], parts[0])
     assert_close(whole[4089:], parts[1])
 
 
-def test_router_equals_softmax_over_all_then_renormalised():
+@pytest.mark.parametrize("run", [route, plain_route])
+def test_router_equals_softmax_over_all_then_renormalised(run):
     rng = np.random.default_rng(3)
     router = Router(TEXT)
     router.proj.weight = mx.array(rng.normal(0, 1, (COUNT, TEXT.hidden_size)).astype(np.float32))
     router.scale = mx.array(rng.uniform(0.5, 1.5, TEXT.hidden_size).astype(np.float32))
     router.per_expert_scale = mx.array(rng.uniform(0.5, 1.5, COUNT).astype(np.float32))
     a = rng.normal(0, 3, (50, TEXT.hidden_size)).astype(np.float32)
-    chosen, weights = router(mx.array(a))
+    x = mx.fast.rms_norm(mx.array(a), router.scale, 1e-6)
+    chosen, weights = run(x, router.proj, router.per_expert_scale, router.factor, TOP)
     normed = a / np.sqrt((a.astype(np.float64) ** 2).mean(-1, keepdims=True) + 1e-6)
     scaled = normed * np.array(router.scale) * TEXT.hidden_size**-0.5
     logits = torch.tensor(scaled @ np.array(router.proj.weight, dtype=np.float64).T)
@@ -89,20 +97,26 @@ def test_router_equals_softmax_over_all_then_renormalised():
     assert_close(ours, dense)
 
 
+def same(logits):
+    return logits
+
+
+@pytest.mark.parametrize("run", [route, plain_route])
 @pytest.mark.parametrize("tied", [2, 5, COUNT])
-def test_ties_choose_distinct_experts_with_equal_weights(tied):
+def test_ties_choose_distinct_experts_with_equal_weights(tied, run):
     logits = np.full((3, COUNT), -5.0, dtype=np.float32)
     logits[:, :tied] = 2.0
-    chosen, weights = choose(mx.array(logits), mx.ones((COUNT,)), 1.0, TOP)
+    chosen, weights = run(mx.array(logits), same, mx.ones((COUNT,)), 1.0, TOP)
     for row in np.array(chosen):
         assert len(set(row.tolist())) == TOP
         assert set(row.tolist()) <= set(range(tied))
     assert_close(weights, np.full((3, TOP), 1 / TOP))
 
 
-def test_huge_router_logits_stay_finite():
+@pytest.mark.parametrize("run", [route, plain_route])
+def test_huge_router_logits_stay_finite(run):
     logits = mx.array(np.array([[3e38, -3e38, *[0.0] * (COUNT - 2)]], dtype=np.float32))
-    _, weights = choose(logits, mx.ones((COUNT,)), 1.0, TOP)
+    _, weights = run(logits, same, mx.ones((COUNT,)), 1.0, TOP)
     assert_close(weights.sum(), np.float32(1.0))
 
 

@@ -1,15 +1,22 @@
 """The decoder and the assembled model against transformers, in float32, for all five sizes."""
 
+from contextlib import contextmanager
+
 import mlx.core as mx
 import numpy as np
 import pytest
 import torch
 from core_checks import Prompt, assert_close, logits_of, text_ids, torch_ids
 
+from mlx_gemma4.fusion import OFF, PORTABLE
 from mlx_gemma4.masks import plan_step
+from mlx_gemma4.rope import Rope
+from mlx_gemma4.step import Step
 from mlx_gemma4.testing import WINDOW
+from mlx_gemma4.text import Stream
 
 pytestmark = pytest.mark.parity
+MODES = (OFF, PORTABLE)
 
 
 @pytest.fixture(autouse=True)
@@ -44,23 +51,27 @@ def test_embeddings_and_per_layer_inputs(tiny):
         assert_close(embedded.per_layer, reference.project_per_layer_inputs(rows, identity))
 
 
-def test_every_layer_alone(tiny):
+@pytest.mark.parametrize("fusion", MODES, ids=lambda fusion: fusion.mode)
+def test_every_layer_alone(tiny, fusion):
     """Attention, MLP, experts, gates and scalars of each layer on the same random input."""
     text, rows = tiny.ours.config.text, 2 * WINDOW + 3
     reference = decoder(tiny.theirs)
-    plan = plan_step(text, 0, rows)
+    decoder_ours = tiny.ours.language_model
+    turns = {s.kind: Rope(s.rope, s.head_dim).turns(0, rows) for s in text.layers}
+    step = Step(plan_step(text, 0, rows), turns, fusion)
+    following = mx.random.uniform(0.5, 1.5, (text.hidden_size,), key=mx.random.key(1))
     x = hidden_states(tiny, rows)
     per_layer = None
     if dims := text.hidden_size_per_layer_input:
         per_layer = np.random.default_rng(6).normal(0, 1, (1, rows, dims)).astype(np.float32)
     donated, stored = {}, {}
     positions = torch.arange(rows)[None]
-    stacks = text.layers, tiny.ours.language_model.layers, reference.layers
+    stacks = text.layers, decoder_ours.layers, reference.layers
     for spec, ours, theirs in zip(*stacks, strict=True):
         inputs = None if per_layer is None else mx.array(per_layer)
-        y, kv = ours(
-            mx.array(x), inputs, plan, None, donated.get(spec.kind) if spec.donor else None
-        )
+        stream = Stream(mx.array(x), ours.input_layernorm(mx.array(x)))
+        shared = donated.get(spec.kind) if spec.donor else None
+        (y, normed), kv = ours(stream, inputs, step, following, None, shared)
         if spec.donor is None:
             donated[spec.kind] = kv
         expected = theirs(
@@ -71,13 +82,33 @@ def test_every_layer_alone(tiny):
             attention_mask=causal(rows, text.sliding_window if spec.is_sliding else None),
         )
         assert_close(y, expected)
+        assert_close(normed, mx.fast.rms_norm(y, following, text.rms_norm_eps))
 
 
-def test_text_of_several_windows(tiny):
+@pytest.mark.parametrize("fusion", MODES, ids=lambda fusion: fusion.mode)
+def test_text_of_several_windows(tiny, fusion):
     ids = text_ids(3 * WINDOW + 5)
     expected = tiny.theirs(input_ids=torch_ids(ids)).logits[0]
-    assert_close(logits_of(tiny.ours, ids, last_only=False), expected)
-    assert_close(logits_of(tiny.ours, ids), expected[-1:])
+    with using(tiny.ours, fusion) as ours:
+        assert_close(logits_of(ours, ids, last_only=False), expected)
+        assert_close(logits_of(ours, ids), expected[-1:])
+        assert_close(decoded(ours, ids), expected)
+
+
+@contextmanager
+def using(model, fusion):
+    before = model.fusion
+    model.use(fusion)
+    try:
+        yield model
+    finally:
+        model.use(before)
+
+
+def decoded(model, ids):
+    """Logits of every position, one token at a time."""
+    cache = model.make_cache()
+    return mx.concatenate([model.step(int(token), cache) for token in ids])
 
 
 @pytest.mark.parametrize("position", [131_071, 262_143])
