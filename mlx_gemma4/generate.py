@@ -7,8 +7,9 @@ generator: it can be stopped between any two evaluations by closing it.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 import mlx.core as mx
@@ -24,6 +25,8 @@ from mlx_gemma4.model import Gemma4
 from mlx_gemma4.prefill import DEFAULT_CHUNK, Progress, prefill
 from mlx_gemma4.reply import Channel, Delta, Event, ReplyParser
 from mlx_gemma4.sampling import Sampler, SamplingOptions
+from mlx_gemma4.speculation import DraftSource, Speculation
+from mlx_gemma4.speculation_pace import DraftCounts
 from mlx_gemma4.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ class GenerateOptions:
         chunk: most prompt tokens run at once.
         loop_guard: stop when the reply repeats itself without end.
         constraint: a schema or grammar the answer must follow; thoughts stay free.
+        draft: where drafts for speculative decoding come from; the reply stays the same (greedy)
+            or equally distributed. Not used with a constraint or a repetition penalty.
     """
 
     max_tokens: int = 2048
@@ -52,6 +57,7 @@ class GenerateOptions:
     chunk: int = DEFAULT_CHUNK
     loop_guard: bool = True
     constraint: Constraint | None = None
+    draft: DraftSource | None = None
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.chunk < 1:
@@ -72,6 +78,9 @@ class Usage:
         first_token_s: seconds until the first token was known.
         decode_s: seconds from the first token to the last.
         peak_bytes: most memory MLX held during the reply.
+        draft_blocks: passes that verified drafted tokens.
+        drafted_tokens: tokens that were drafted.
+        accepted_tokens: drafted tokens that stood.
     """
 
     prompt_tokens: int
@@ -81,6 +90,14 @@ class Usage:
     first_token_s: float
     decode_s: float
     peak_bytes: int
+    draft_blocks: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+    @property
+    def acceptance(self) -> float:
+        """Share of drafted tokens that stood; 0 without drafts."""
+        return self.accepted_tokens / self.drafted_tokens if self.drafted_tokens else 0.0
 
     @property
     def tokens_per_s(self) -> float:
@@ -170,7 +187,7 @@ def stream(
         clock.token()
         yield from step.events
         reason = step.reason or reason
-    usage = clock.usage(prompt=len(inputs), cached=0)
+    usage = clock.usage(prompt=len(inputs), cached=0, drafts=decoder.drafts)
     yield Finish(reason, usage, notice_of(reason))
 
 
@@ -227,6 +244,12 @@ class Decoder:
         self._stop = stop_ids(model, tokenizer) | set(options.stop)
         constraint = options.constraint
         self._matcher = constraint.matcher(tokenizer) if constraint else None
+        self._speculation: Speculation | None = None
+
+    @property
+    def drafts(self) -> DraftCounts:
+        """What drafting did in this reply."""
+        return self._speculation.counts if self._speculation else DraftCounts()
 
     def run(
         self, hidden: mx.array, cache: Cache, prompt: np.ndarray
@@ -235,6 +258,7 @@ class Decoder:
 
         When a step is yielded, its token has been given to ``cache`` already, stop tokens included:
         the cache holds the prompt and all tokens yielded so far, whenever the iterator is closed.
+        Until then drafted tokens may stand behind them.
 
         Args:
             hidden: [1, 1, hidden] of the last prompt token.
@@ -250,7 +274,7 @@ class Decoder:
         loops = LoopDetector() if options.loop_guard else None
         room = self._model.config.text.max_position_embeddings - cache.offset
         limit = min(options.max_tokens, room)
-        tokens = self._tokens(hidden, cache, prompt, parser)
+        tokens = self._tokens(hidden, cache, prompt, parser, limit)
         try:
             for count, token in enumerate(tokens, start=1):
                 reason = self._reason(token, count, limit, loops)
@@ -273,11 +297,16 @@ class Decoder:
         return "length" if count >= limit else None
 
     def _tokens(
-        self, hidden: mx.array, cache: Cache, prompt: np.ndarray, parser: ReplyParser
-    ) -> Generator[int, None, None]:
-        config = self._model.config
+        self,
+        hidden: mx.array,
+        cache: Cache,
+        prompt: np.ndarray,
+        parser: ReplyParser,
+        limit: int,
+    ) -> Generator[int, None, object]:
+        config, sampling = self._model.config, self._options.sampling
         sampler = Sampler(
-            self._options.sampling,
+            sampling,
             softcap=config.text.final_logit_softcapping,
             # A placeholder stands for a medium; as an answer it means nothing and could not be
             # read again as part of the conversation.
@@ -285,29 +314,54 @@ class Decoder:
             history=prompt.tolist(),
             vocab_size=config.text.vocab_size,
         )
-        if self._matcher is None:
-            return self._one_ahead(sampler, hidden, cache)
-        matcher = self._matcher.deep_copy()
-        gate = AnswerGate(matcher, self._tokenizer, prompt, config.text.vocab_size)
-        return self._gated(sampler, hidden, cache, gate, parser)
+        if self._matcher is not None:
+            matcher = self._matcher.deep_copy()
+            gate = AnswerGate(matcher, self._tokenizer, prompt, config.text.vocab_size)
+            return self._gated(sampler, hidden, cache, gate, parser)
+        first = sampler(self._model.greedy_logits(hidden))
+        mx.async_eval(first)
+        if self._options.draft is None or sampling.repetition_penalty != 1:
+            return self._one_ahead(sampler, cache, first, lambda _token, _seconds: False)
+        drafter = self._options.draft.start(self._model, prompt, sampling)
+        self._speculation = Speculation(self._model, drafter, sampler, sampling, cache, limit)
+        return self._speculation.run(first, partial(self._one_ahead, sampler, cache))
 
     def _one_ahead(
-        self, sampler: Sampler, hidden: mx.array, cache: Cache
-    ) -> Generator[int, None, None]:
-        """Queue the pass for token n + 1 before waiting for token n."""
+        self,
+        sampler: Sampler,
+        cache: Cache,
+        token: mx.array,
+        leave: Callable[[int, float | None], bool],
+    ) -> Generator[int, None, tuple[mx.array, mx.array]]:
+        """Queue the pass for token n + 1 before waiting for token n.
+
+        Args:
+            sampler: picks tokens.
+            cache: does not hold ``token`` yet.
+            token: the first token, picked.
+            leave: told each token and, if they say anything, the seconds it took; True ends it.
+
+        Returns:
+            The hidden state behind the last token yielded and the token picked from it.
+        """
         model = self._model
-        token = sampler(model.greedy_logits(hidden))
-        mx.async_eval(token)
         for count in _counter():
-            following = sampler(model.greedy_logits(model.step_hidden(token, cache)))
+            started = time.perf_counter()
+            hidden = model.step_hidden(token, cache)
+            following = sampler(model.greedy_logits(hidden))
             if count > 1:
                 mx.async_eval(following)
-            yield _id(token)
+            known = _id(token)
+            seconds = time.perf_counter() - started
+            yield known
             token = following
             if count == 1:  # queueing may block, and nothing may delay the first token
                 mx.async_eval(token)
             if count % _CLEAR_EVERY == 0:
                 mx.clear_cache()
+            if leave(known, seconds if count > 2 else None):
+                return hidden, token
+        raise AssertionError("counting never ends")
 
     def _gated(
         self,
@@ -381,8 +435,9 @@ class Clock:
         if self._tokens == 1:
             self._first = self._last
 
-    def usage(self, *, prompt: int, cached: int) -> Usage:
+    def usage(self, *, prompt: int, cached: int, drafts: DraftCounts | None = None) -> Usage:
         """The figures up to now."""
+        drafts = drafts or DraftCounts()
         return Usage(
             prompt_tokens=prompt,
             cached_tokens=cached,
@@ -391,4 +446,7 @@ class Clock:
             first_token_s=max(self._first - self._start, 0.0),
             decode_s=max(self._last - self._first, 0.0),
             peak_bytes=mx.get_peak_memory(),
+            draft_blocks=drafts.blocks,
+            drafted_tokens=drafts.drafted,
+            accepted_tokens=drafts.accepted,
         )

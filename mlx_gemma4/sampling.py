@@ -110,6 +110,12 @@ class Sampler:
             self._seen = self._seen | (mx.arange(self._seen.size) == token)
         return token
 
+    def best(self, logits: mx.array) -> mx.array:
+        """The most probable allowed token of each row: logits [n, V] -> ids [n], lazily."""
+        if self._banned is not None:
+            logits = mx.where(self._banned, -mx.inf, logits)
+        return mx.argmax(logits, axis=-1)
+
     def distribution(
         self, logits: mx.array, allowed: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:

@@ -222,6 +222,9 @@ def _sum(first: Usage, second: Usage) -> Usage:
         first_token_s=first.first_token_s,
         decode_s=first.decode_s + second.decode_s,
         peak_bytes=max(first.peak_bytes, second.peak_bytes),
+        draft_blocks=first.draft_blocks + second.draft_blocks,
+        drafted_tokens=first.drafted_tokens + second.drafted_tokens,
+        accepted_tokens=first.accepted_tokens + second.accepted_tokens,
     )
 
 

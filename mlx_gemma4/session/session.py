@@ -437,7 +437,7 @@ class Session:
             steps.close()
             self._replying = False
             self._end_reply(spoken)
-        usage = clock.usage(prompt=len(prompt), cached=known)
+        usage = clock.usage(prompt=len(prompt), cached=known, drafts=decoder.drafts)
         yield Finish(reason, usage, notice_of(reason))
 
     def _end_reply(self, spoken: SpokenSoFar) -> None:
