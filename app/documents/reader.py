@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from app.documents import sniff, wire
 from app.documents.pages import PageSource
+from app.documents.prepare import Plan
+from app.documents.prepare import plan as make_plan
+from app.documents.segment import LOOK_SIDE, Lines, find_lines
 from app.documents.sizing import wanted_size
+from app.documents.suggest import suggest
 from app.documents.types import (
     WHOLE,
     DocumentError,
@@ -24,6 +28,7 @@ from app.documents.types import (
 if TYPE_CHECKING:
     import numpy as np
 
+MOST_PLANS = 64  # pages whose preparation is remembered
 _Answer = tuple[Any, bytes]
 _Key = tuple[str, int, int, str]
 
@@ -34,6 +39,7 @@ class DocumentReader:
     def __init__(self) -> None:
         self._key: _Key | None = None
         self._source: PageSource | None = None
+        self._plans: dict[int, Plan] = {}
 
     def do_open(self, path: str, password: str = "") -> _Answer:
         """What this file is."""
@@ -47,7 +53,20 @@ class DocumentReader:
         source = self._pages(path, password)
         width, height = source.size(page)
         chars = sum(len(line.text) for line in source.lines(page))
-        return wire.plain(PageFacts(page, width, height, chars > 0, chars)), b""
+        plan = self._plan(path, page, password)
+        lines, looked_at = self._lines(plan, page)
+        letter_height = lines.letter_height * plan.width / looked_at[0]
+        facts = PageFacts(
+            page,
+            width,
+            height,
+            chars > 0,
+            chars,
+            letter_height,
+            plan.preparation.outline is not None,
+            suggest(plan.width, plan.height, letter_height),
+        )
+        return wire.plain(facts), b""
 
     def do_picture(
         self,
@@ -61,12 +80,21 @@ class DocumentReader:
     ) -> _Answer:
         """A page's picture, or a part of it."""
         source = self._pages(path, password)
+        plan = self._plan(path, page, password) if prepared else Plan(*source.size(page))
         part = wire.box_of(box) if box else WHOLE
-        width, height = source.size(page)
-        part_size = (width * (part[2] - part[0]), height * (part[3] - part[1]))
-        wide, high = wanted_size(*part_size, longest=longest, soft_tokens=soft_tokens)
-        full = (round(wide / (part[2] - part[0])), round(high / (part[3] - part[1])))
-        return _picture(source.draw(page, *full, part), Preparation())
+        across, down = part[2] - part[0], part[3] - part[1]
+        wide, high = wanted_size(
+            plan.width * across, plan.height * down, longest=longest, soft_tokens=soft_tokens
+        )
+        full = (round(wide / across), round(high / down))
+        return _picture(plan.draw(source, page, *full, part), plan.preparation)
+
+    def do_segments(self, path: str, page: int, prepared: bool, password: str = "") -> _Answer:
+        """Where the lines of writing are."""
+        source = self._pages(path, password)
+        plan = self._plan(path, page, password) if prepared else Plan(*source.size(page))
+        lines, shape = self._lines(plan, page)
+        return lines.fractions(*shape), b""
 
     def do_lines(self, path: str, page: int, password: str = "") -> _Answer:
         """A page's text layer."""
@@ -81,6 +109,24 @@ class DocumentReader:
             message = f"“{Path(path).name}” is made of pages; they are looked at one by one."
             raise DocumentError(DocumentProblem.UNSUPPORTED, message)
         return read_text(Path(path), found), b""
+
+    def _plan(self, path: str, page: int, password: str) -> Plan:
+        """How the page is prepared; looked at once."""
+        source = self._pages(path, password)
+        if page not in self._plans:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[page] = make_plan(source, page)
+        return self._plans[page]
+
+    def _lines(self, plan: Plan, page: int) -> tuple[Lines, tuple[int, int]]:
+        """Lines of writing, and the size of the picture they were found in."""
+        if self._source is None:
+            raise DocumentError(DocumentProblem.GONE, "The document was closed.")
+        scale = LOOK_SIDE / max(plan.width, plan.height)
+        size = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
+        pixels = plan.draw(self._source, page, *size)
+        return find_lines(pixels), (pixels.shape[1], pixels.shape[0])
 
     def _pages(self, path: str, password: str) -> PageSource:
         """The open document; a file that changed meanwhile is opened again."""
@@ -102,6 +148,7 @@ class DocumentReader:
         if self._source is not None:
             self._source.close()
         self._source, self._key = None, None
+        self._plans.clear()
 
 
 def _open_pages(path: Path, password: str) -> PageSource:

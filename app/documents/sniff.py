@@ -112,7 +112,7 @@ def is_text(head: bytes) -> bool:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or wide_text(head):
         return True
     controls = sum(byte < 32 and byte not in _TEXT_CONTROLS for byte in head)
-    return controls <= MOST_CONTROLS * len(head)
+    return controls <= 1 + MOST_CONTROLS * len(head)
 
 
 def wide_text(head: bytes) -> str:

@@ -1,0 +1,181 @@
+"""Where the lines of writing are on a page, in reading order, found by looking at the ink.
+
+Letters are grouped into pieces of lines; pieces are ordered by cutting the page into columns where
+a gap runs through most of it. Cells of a table count as pieces and are read row by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from app.documents.skew import ink, letters
+from app.documents.types import Box
+
+LOOK_SIDE = 1600  # pixels of the longer side that lines are looked for at
+MOST_PIECES = 5000
+_MOST_DEPTH = 12
+_COLUMN_GAP = 1.2  # letter heights between two columns, at least
+_WIDE_LINE = 9.0  # letter heights: pieces wider than this are lines of text, not cells
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Boxes of the pieces in reading order, and the median letter height in pixels (0: none)."""
+
+    boxes: tuple[tuple[int, int, int, int], ...]  # left, top, right, bottom
+    letter_height: float
+
+    def fractions(self, width: int, height: int) -> tuple[Box, ...]:
+        """The boxes as fractions of a picture of this size."""
+        return tuple(
+            (x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in self.boxes
+        )
+
+
+def find_lines(rgb: np.ndarray) -> Lines:
+    """Lines of writing in a page's picture, uint8 [h, w, 3], about 1,600 pixels long."""
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    if float(np.median(grey)) < 110:
+        grey = cv2.bitwise_not(grey)  # light writing on a dark ground
+    mask = ink(cv2.GaussianBlur(grey, (3, 3), 0))
+    boxes = letters(mask)
+    if not len(boxes):
+        return Lines((), 0.0)
+    height = _letter_height(boxes)
+    pieces = _pieces(boxes, height, mask.shape)
+    ordered = _ordered(pieces, height, 0)
+    return Lines(tuple(tuple(int(side) for side in box) for box in ordered), height)  # type: ignore[misc]
+
+
+def _letter_height(boxes: np.ndarray) -> float:
+    """Median height without specks: dots and commas are less than half of the usual letter."""
+    heights = boxes[:, 3].astype(np.float64)
+    large = heights[heights >= 0.5 * np.median(heights)]
+    return float(np.median(large))
+
+
+def _pieces(boxes: np.ndarray, height: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Neighbouring letters as one box each, int64 [n, 4] (left, top, right, bottom)."""
+    tall = boxes[(boxes[:, 3] >= 0.45 * height) & (boxes[:, 3] <= 5 * height)]
+    left, top, wide, high = tall.T
+    # Only the middle of each letter is painted, so that lines that touch stay apart.
+    band_top, band_end = top + (0.3 * high).astype(int), top + np.ceil(0.7 * high).astype(int)
+    painted = np.zeros(shape[:2], np.uint8)
+    for x0, x1, y0, y1 in zip(left, left + wide, band_top, band_end, strict=True):
+        painted[y0:y1, x0:x1] = 255
+    reach = max(3, round(1.5 * height) | 1)
+    joined = cv2.morphologyEx(painted, cv2.MORPH_CLOSE, np.ones((1, reach), np.uint8))
+    count, labels = cv2.connectedComponents(joined, connectivity=8)
+    across = np.clip(left + wide // 2, 0, shape[1] - 1)
+    down = np.clip((band_top + band_end) // 2, 0, shape[0] - 1)
+    group: np.ndarray = labels[down, across].astype(np.int64)
+    sides = np.zeros((count, 4), np.int64)
+    sides[:, :2] = 1 << 30
+    for column, values in enumerate((left, top, left + wide, top + high)):
+        (np.minimum if column < 2 else np.maximum).at(sides[:, column], group, values)
+    found = sides[1:][sides[1:, 2] > 0]
+    return _merged(found[_is_writing(found, height)], height)[:MOST_PIECES]
+
+
+def _is_writing(pieces: np.ndarray, height: float) -> np.ndarray:
+    """Not specks: as high as a letter, and not a mere upright stroke."""
+    wide, high = pieces[:, 2] - pieces[:, 0], pieces[:, 3] - pieces[:, 1]
+    return (high >= 0.6 * height) & (wide >= 0.3 * height)
+
+
+def _merged(pieces: np.ndarray, height: float) -> np.ndarray:
+    """Pieces that lie within the rows of a wider one and touch it become part of it."""
+    order = np.argsort(-(pieces[:, 2] - pieces[:, 0]), kind="stable")
+    kept: list[np.ndarray] = []
+    for piece in pieces[order]:
+        for other in kept:
+            across = min(piece[2], other[2]) - max(piece[0], other[0])
+            down = min(piece[3], other[3]) - max(piece[1], other[1])
+            if across > -0.6 * height and down >= 0.5 * min(
+                piece[3] - piece[1], other[3] - other[1]
+            ):
+                other[:2] = np.minimum(other[:2], piece[:2])
+                other[2:] = np.maximum(other[2:], piece[2:])
+                break
+        else:
+            kept.append(piece.copy())
+    return np.array(kept, dtype=np.int64).reshape(-1, 4)
+
+
+# --- reading order -------------------------------------------------------------------------------
+
+
+def _ordered(pieces: np.ndarray, height: float, depth: int) -> list[np.ndarray]:
+    """Columns left to right; what spans them is read before what lies below it."""
+    if len(pieces) < 2:
+        return list(pieces)
+    cut = _column_cut(pieces, height) if depth < _MOST_DEPTH else None
+    if cut is None:
+        return [piece for row in rows_of(pieces) for piece in row]
+    spanning = pieces[(pieces[:, 0] < cut) & (pieces[:, 2] > cut)]
+    rest = pieces[~((pieces[:, 0] < cut) & (pieces[:, 2] > cut))]
+    middles = (rest[:, 1] + rest[:, 3]) / 2
+    borders = [-np.inf, *sorted((spanning[:, 1] + spanning[:, 3]) / 2), np.inf]
+    bars = [piece for row in rows_of(spanning) for piece in row] if len(spanning) else []
+    ordered: list[np.ndarray] = []
+    for index, (above, below) in enumerate(pairwise(borders)):
+        band = rest[(middles > above) & (middles <= below)]
+        for side in (band[band[:, 2] <= cut], band[band[:, 0] >= cut]):
+            ordered += _ordered(side, height, depth + 1)
+        if index < len(bars):
+            ordered.append(bars[index])
+    return ordered
+
+
+def _column_cut(pieces: np.ndarray, height: float) -> float | None:
+    """The place of a gap between columns of text that few pieces cross, or None."""
+    left, right = int(pieces[:, 0].min()), int(pieces[:, 2].max())
+    crossing = np.zeros(right - left + 2)
+    np.add.at(crossing, pieces[:, 0] - left, 1)
+    np.add.at(crossing, pieces[:, 2] - left, -1)
+    crossing = np.cumsum(crossing)[: right - left + 1]
+    allowed = min(
+        crossing[len(crossing) // 20 : -len(crossing) // 20 or None].min(), 0.25 * len(pieces)
+    )
+    best: tuple[float, float] | None = None
+    for start, end in _runs(crossing <= allowed):
+        if start == 0 or end >= len(crossing) - 1 or end - start < _COLUMN_GAP * height:
+            continue
+        middle = left + (start + end) / 2
+        if _are_columns(pieces, middle, height) and (best is None or end - start > best[0]):
+            best = (end - start, middle)
+    return best[1] if best else None
+
+
+def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def _are_columns(pieces: np.ndarray, cut: float, height: float) -> bool:
+    """Lines of text on both sides: several, and mostly wide; cells of a table are neither."""
+    for side in (pieces[pieces[:, 2] <= cut], pieces[pieces[:, 0] >= cut]):
+        if len(side) < 3:
+            return False
+        wide = side[:, 2] - side[:, 0]
+        if float(np.median(wide)) < _WIDE_LINE * height or len(rows_of(side)) < 3:
+            return False
+    return True
+
+
+def rows_of(pieces: np.ndarray) -> list[list[np.ndarray]]:
+    """Pieces side by side as one row, left to right; rows from the top."""
+    rows: list[list[np.ndarray]] = []
+    for piece in sorted(pieces, key=lambda box: (box[1] + box[3]) / 2):
+        middle = (piece[1] + piece[3]) / 2
+        last = rows[-1][-1] if rows else None
+        if last is not None and last[1] < middle < last[3]:
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return [sorted(row, key=lambda box: int(box[0])) for row in rows]
