@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from app.controllers.settings_controller import SettingsController
 from app.core.commands import EngineOptions
 from app.core.errors import AppError
 from app.core.paths import AppPaths
-from app.pages import add_live_page, add_updates
+from app.pages import add_documents_page, add_live_page, add_updates
 from app.services.device_report import device_sections
 from app.services.downloads import Downloads
 from app.services.engine_client import EngineClient, Timing
@@ -64,7 +64,7 @@ class AppOptions:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A running app without its window."""
+    """A running app without its window. closing: what the pages made later have to end."""
 
     options: AppOptions
     paths: AppPaths
@@ -72,6 +72,7 @@ class App:
     library: Library
     downloads: Downloads
     state: AppState
+    closing: list[Callable[[], object]] = field(default_factory=list)
 
     def start(self) -> None:
         """Start the engine (after the first paint) and tidy up when idle."""
@@ -81,6 +82,8 @@ class App:
     def close(self) -> None:
         """End everything in order: what is on its way is saved, no process stays behind."""
         self.engine.stop()
+        for close in self.closing:
+            close()
         self.downloads.stop()
         self.state.chat.save_now()
         self.library.close()
@@ -202,6 +205,7 @@ def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     log.info("first paint after %.0f ms", (time.perf_counter() - started) * 1000)
     app.start()
     add_live_page(app, window)
+    add_documents_page(app, window)
     add_updates(app, window)
     if app.options.files:
         window.open_files(list(app.options.files))

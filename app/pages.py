@@ -14,6 +14,7 @@ from app.ui.about import version
 from app.ui.qt import qt_application
 
 if TYPE_CHECKING:
+    from app.controllers.document_controller import DocumentController
     from app.controllers.live_controller import LiveController, LiveDevices
     from app.core.conversation import Conversation
     from app.core.settings import Settings
@@ -37,6 +38,32 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     window.add_page(
         "live", "Live", "audio-lines", LivePage(window.theme, controller), before="models"
     )
+    return controller
+
+
+def add_documents_page(app: App, window: MainWindow) -> DocumentController:
+    """The documents page; its worker is started when the first file is opened."""
+    from app.controllers.document_controller import DocumentController
+    from app.controllers.document_export import DocumentExport
+    from app.services.document_export import ExportService
+    from app.services.document_library import DocumentLibrary
+    from app.services.document_pages import DocumentPages
+    from app.ui.documents.page import DocumentsPage
+
+    library = DocumentLibrary(app.paths.database, parent=window)
+    pictures, exports = DocumentPages(parent=window), ExportService(parent=window)
+    controller = DocumentController(library, pictures, app.engine, app.paths.documents, window)
+    export = DocumentExport(exports, parent=window)
+    page = DocumentsPage(window.theme, controller, export, app.state.models, app.state.settings)
+    page.models_wanted.connect(lambda: window.show_page("models"))
+    page.done.connect(window.job_done)
+    window.add_page("documents", "Documents", "scan-text", page, before="models")
+    window.documents_wanted.connect(page.open_files)
+    window.documents_wanted.connect(lambda _paths: window.show_page("documents"))
+    for service in (pictures, exports, library):
+        app.closing.append(service.close)
+    app.closing.insert(0, page.reader.text.save_now)
+    controller.reading.resume()
     return controller
 
 

@@ -41,6 +41,7 @@ from app.engine.jobs import JobContext
 from mlx_gemma4 import errors
 
 if TYPE_CHECKING:
+    from app.documents.types import ReadingDetail
     from app.engine.chat import LoadedModel
     from app.engine.media_worker import MediaWorker
 
@@ -150,11 +151,22 @@ class GemmaEngine:
             case commands.LiveStart():
                 yield from self._live(job, context)
             case commands.ReadDocument():
-                raise AppError(
-                    "This version of Facet cannot read documents page by page.",
-                    kind=ErrorKind.UNSUPPORTED_MEDIA,
-                    remedy="Attach single pages as pictures.",
-                )
+                yield from self._read(job, context)
+
+    def _read(self, job: commands.ReadDocument, context: JobContext) -> Iterator[Event]:
+        from app.documents.host import DocumentHost
+        from app.engine.documents import read_document
+        from app.engine.page_reader import PageReader, auto_detail
+
+        loaded = self._loaded
+
+        def reader() -> PageReader:
+            return PageReader(self._need_model(), job, context)
+
+        def auto(suggested: ReadingDetail) -> ReadingDetail:
+            return auto_detail(loaded, suggested) if loaded else suggested
+
+        yield from read_document(job, context, DocumentHost, reader, auto)
 
     def _need_model(self) -> LoadedModel:
         if self._loaded is None:

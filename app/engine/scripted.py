@@ -21,7 +21,6 @@ from app.core.events import (
     Answer,
     Capabilities,
     Channel,
-    DocumentOpened,
     EngineChecked,
     EngineStarted,
     Event,
@@ -35,8 +34,6 @@ from app.core.events import (
     ModelLoadProgress,
     ModelReady,
     ModelUnloaded,
-    PageFinished,
-    PageStarted,
     Pong,
     PromptProgress,
     TextDelta,
@@ -46,6 +43,7 @@ from app.core.events import (
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from app.engine.script import Failing, Rule, Script, load_script
+from app.engine.scripted_eyes import ScriptedEyes
 
 _CHUNK_TOKENS = 256
 
@@ -182,16 +180,16 @@ class ScriptedEngine:
     # --- documents and live ----------------------------------------------------------------------
 
     def _read(self, job: commands.ReadDocument, context: JobContext) -> Iterator[Event]:
-        pages = self._script.pages
-        wanted = job.pages or tuple(range(len(pages)))
-        yield DocumentOpened(job.job_id, len(pages))
-        for index, page in enumerate(wanted):
-            yield PageStarted(job.job_id, page, index, len(wanted))
-            text = pages[page % len(pages)]
-            for word in re.findall(r"\s*\S+\s*", text):
-                self._pause(self._script.word_s, context)
-                yield TextDelta(job.job_id, word, page=page)
-            yield PageFinished(job.job_id, page, text, tokens=len(text.split()))
+        """Real files through the real worker; only what the model would say is from the script."""
+        from app.documents.host import DocumentHost
+        from app.engine.documents import read_document
+
+        def eyes() -> ScriptedEyes:
+            if self._loaded is None:
+                raise no_model()
+            return ScriptedEyes(self._script, lambda seconds: self._pause(seconds, context))
+
+        yield from read_document(job, context, DocumentHost, eyes)
 
     def _live(self, job: commands.LiveStart, context: JobContext) -> Iterator[Event]:
         if self._loaded is None:

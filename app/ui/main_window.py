@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -33,7 +34,7 @@ from app.core.events import EngineStopped, MemoryPressure
 from app.ui.about import AboutBox, LicencesBox
 from app.ui.chat.chat_page import ChatPage
 from app.ui.doctor.page import DoctorPage
-from app.ui.drop import drop_words, paths_of
+from app.ui.drop import drop_words, kind_of, paths_of
 from app.ui.icons import app_icon
 from app.ui.menus import MenuCalls, Menus
 from app.ui.models.first_start import FirstStart
@@ -60,9 +61,14 @@ class _Page:
 
 
 class MainWindow(QMainWindow):
-    """The window. `page_opened(key)`: another page is shown."""
+    """The window.
+
+    `page_opened(key)`: another page is shown. `documents_wanted(paths)`: files are to be read page
+    by page.
+    """
 
     delete_data_wanted = Signal()
+    documents_wanted = Signal(list)
     page_opened = Signal(str)
 
     def __init__(self, state: AppState, theme: Theme | None = None) -> None:
@@ -249,10 +255,23 @@ class MainWindow(QMainWindow):
         for path in chats:
             self._import(path)
         files = [path for path in paths if path not in chats]
-        if files:
+        reads = self._current == "documents" or any(Path(path).is_dir() for path in files)
+        if files and reads and "documents" in self._pages:
+            self.documents_wanted.emit(files)
+        elif files:
             self.show_page("chat")
             self.chat_page.add_files(files)
+            self._offer_reading(files)
         self.activateWindow()
+
+    def _offer_reading(self, files: list[str]) -> None:
+        """A document in a chat is one piece of text; its pages can be read one by one instead."""
+        documents = [path for path in files if kind_of(path) == "document"]
+        if documents and "documents" in self._pages:
+            words = "Its text goes into the chat." if len(documents) == 1 else "Added to the chat."
+            self.notice.show_notice(
+                words, "Read the pages", lambda: self.documents_wanted.emit(documents)
+            )
 
     def choose_files(self) -> None:
         """Ask which files to attach."""

@@ -7,6 +7,7 @@ of a growing answer touches nothing above it.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import unicodedata
 from collections.abc import Sequence
@@ -96,6 +97,10 @@ class DocumentWriter:
             self._starts.append(self._cursor.position())
             self._write(block.tokens)
             self.blocks_written += 1
+
+    def block_at(self, position: int) -> int:
+        """Index of the top-level block a place of the document belongs to, -1 for none."""
+        return bisect.bisect_right(self._starts, position) - 1
 
     def _truncate(self, keep: int) -> None:
         if keep >= len(self._starts):

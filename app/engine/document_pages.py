@@ -1,0 +1,164 @@
+"""A page on its way to the model: measured, drawn, cut into tiles, compared with its text layer.
+
+Runs beside the MLX thread: everything here waits for the worker that opens foreign files.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from app.core.commands import ReadDocument
+from app.core.events import PageDifference, PageFinished, PageLine
+from app.documents.host import DocumentHost
+from app.documents.types import (
+    Box,
+    DocumentError,
+    PageFacts,
+    PagePart,
+    PagePicture,
+    ReadingDetail,
+    TextLine,
+)
+from app.engine.page_shim import (
+    check_page,
+    compare,
+    layer_is_good,
+    layer_markdown,
+    place_lines,
+    plan_tiles,
+    stitch,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPage:
+    """Everything about a page but what the model says.
+
+    pictures: one, or one for each tile; empty where the text layer is used or there is a problem.
+    layer: lines of the PDF's own text, empty where there is none or it is not asked for.
+    """
+
+    page: int
+    detail: ReadingDetail = ReadingDetail.NORMAL
+    pictures: tuple[PagePicture, ...] = ()
+    layer: tuple[TextLine, ...] = ()
+    use_layer: bool = False
+    segments: tuple[Box, ...] = ()
+    tiles: tuple[PagePart, ...] = ()
+    problem: DocumentError | None = None
+    seconds: float = 0.0
+
+    @property
+    def soft_tokens(self) -> int:
+        """The budget of one picture."""
+        return self.detail.soft_tokens or 0
+
+    def from_layer(self, job_id: str) -> PageFinished:
+        """The page as the PDF's own text has it."""
+        return PageFinished(
+            job_id,
+            self.page,
+            layer_markdown(self.layer),
+            seconds=self.seconds,
+            source="layer",
+            lines=tuple(PageLine(line.text, *line.box) for line in self.layer),
+        )
+
+    def finished(
+        self,
+        job_id: str,
+        texts: Sequence[str],
+        ends: Sequence[str],
+        tokens: int,
+        seconds: float,
+    ) -> PageFinished:
+        """The page as the model read it: stitched, looked through, compared with the text layer."""
+        found = check_page(stitch(texts), finish=_worst(ends))
+        differences = compare(found.text, self.layer) if self.layer else ()
+        return PageFinished(
+            job_id,
+            self.page,
+            found.text,
+            tokens=tokens,
+            seconds=seconds,
+            notices=found.notices,
+            detail=self.detail.value,
+            incomplete=found.incomplete,
+            differences=tuple(PageDifference(d.start, d.end, d.layer) for d in differences),
+            lines=_placed(found.text, self.layer, self.segments),
+        )
+
+
+def _worst(ends: Sequence[str]) -> str:
+    return next((end for end in ("loop", "length") if end in ends), "stop")
+
+
+def _placed(text: str, layer: Sequence[TextLine], segments: Sequence[Box]) -> tuple[PageLine, ...]:
+    """Where lines stand: the text layer knows, else the lines of writing found by looking."""
+    if layer:
+        return tuple(PageLine(line.text, *line.box) for line in layer)
+    placed = place_lines(text, segments)
+    return tuple(PageLine(line, *box) for line, box in placed if box is not None)
+
+
+class PageLoader:
+    """Prepares pages of one job. `load` never raises for what a file contains."""
+
+    def __init__(
+        self, host: DocumentHost, job: ReadDocument, auto: Callable[[ReadingDetail], ReadingDetail]
+    ) -> None:
+        self._host, self._job, self._auto = host, job, auto
+
+    def load(self, page: int) -> LoadedPage:
+        """Measure the page, then take its text layer or draw what the model is to look at."""
+        started = time.perf_counter()
+        try:
+            loaded = self._loaded(page)
+        except DocumentError as problem:
+            loaded = LoadedPage(page, problem=problem)
+        return replace(loaded, seconds=time.perf_counter() - started)
+
+    def _loaded(self, page: int) -> LoadedPage:
+        host, job = self._host, self._job
+        facts = host.facts(job.path, page)
+        layer: tuple[TextLine, ...] = ()
+        if facts.has_text and job.text_layer != "ignore":
+            layer = host.lines(job.path, page)
+        good = bool(layer) and layer_is_good(layer)
+        if good and job.text_layer == "use" and job.task == "page":
+            return LoadedPage(page, layer=layer, use_layer=True)
+        detail = self._detail(facts)
+        prepared = page not in job.as_is
+        tiles: tuple[PagePart, ...] = ()
+        if detail is ReadingDetail.TILES:
+            tiles = tuple(plan_tiles(facts))
+        return LoadedPage(
+            page,
+            detail,
+            self._pictures(page, detail, tiles, prepared=prepared),
+            layer if good else (),
+            segments=() if good else host.segments(job.path, page, prepared=prepared),
+            tiles=tiles,
+        )
+
+    def _detail(self, facts: PageFacts) -> ReadingDetail:
+        wanted = ReadingDetail(self._job.detail)
+        return self._auto(facts.suggested) if wanted is ReadingDetail.AUTO else wanted
+
+    def _pictures(
+        self,
+        page: int,
+        detail: ReadingDetail,
+        tiles: Sequence[PagePart],
+        *,
+        prepared: bool,
+    ) -> tuple[PagePicture, ...]:
+        parts: Sequence[PagePart | None] = tiles or (None,)
+        return tuple(
+            self._host.picture(
+                self._job.path, page, soft_tokens=detail.soft_tokens, prepared=prepared, part=part
+            ).picture
+            for part in parts
+        )

@@ -1,0 +1,117 @@
+"""The model that reads pages: one session, whose instruction is prefilled once.
+
+Every page is a turn of its own over that instruction: the session goes back to the instruction's
+end for each one, so the cost of a page is its picture and its text. Runs on the MLX thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from app.core.commands import ReadDocument
+from app.core.errors import AppError, ErrorKind
+from app.documents.types import PagePicture, ReadingDetail
+from app.engine.chat import LoadedModel
+from app.engine.document_pages import LoadedPage
+from app.engine.documents import Piece
+from app.engine.jobs import JobContext
+from app.engine.page_shim import Task, instruction
+from mlx_gemma4.constrain import Constraint
+from mlx_gemma4.errors import MediaError, PromptError
+from mlx_gemma4.generate import Finish, GenerateOptions
+from mlx_gemma4.messages import Image, Message, Text
+from mlx_gemma4.reply import Delta
+from mlx_gemma4.sampling import SamplingOptions
+from mlx_gemma4.session import Cancelled, ReplyOptions, Session, Watch
+
+SNAPSHOT_BYTES = 256 << 20
+MOST_TOKENS = 8192
+"""Of one picture; a page of small print has about 3,000."""
+DEMO_INSTRUCTION = "Read the page."
+"""What the demo checkpoint was taught; it knows no longer instructions."""
+
+
+class PageReader:
+    """See `app.engine.documents.Recogniser`."""
+
+    def __init__(self, loaded: LoadedModel, job: ReadDocument, context: JobContext) -> None:
+        if not loaded.info.capabilities.image:
+            raise AppError(
+                f"{loaded.info.label} cannot see pictures, so it cannot read pages.",
+                kind=ErrorKind.NO_MODEL,
+                remedy="Choose a Gemma 4 model with vision under Models.",
+            )
+        self._session = Session(
+            loaded.model, loaded.processor, SNAPSHOT_BYTES, context=loaded.context_tokens or None
+        )
+        self._text = _instruction(loaded, job)
+        self._options = _options(job, self._session.context)
+        self._watch = Watch(cancelled=context.cancelled)
+        self._pages = 0
+        self._session.sync([Message("instruction", "user", (Text(self._text),))])
+
+    @property
+    def session(self) -> Session:
+        """The session, for its counters."""
+        return self._session
+
+    def encode(self, page: LoadedPage) -> None:
+        """Encode the page's first picture, so that its turn finds the soft tokens ready."""
+        self._session.encode_ahead(Image(_pixels(page.pictures[0]), page.soft_tokens))
+
+    def read(self, page: LoadedPage, part: int) -> Iterator[Piece]:
+        """Answer the instruction for one picture. Raises AppError where it does not fit."""
+        self._pages += 1
+        picture = Image(_pixels(page.pictures[part]), page.soft_tokens)
+        turn = Message(f"page {self._pages}", "user", (Text(self._text), picture))
+        try:
+            self._session.sync([turn], watch=self._watch)
+            yield from _pieces(self._session.reply(self._options))
+        except Cancelled:
+            return
+        except (PromptError, MediaError) as problem:
+            raise AppError(
+                str(problem),
+                kind=ErrorKind.CONTEXT_FULL,
+                remedy="Read this page with less detail, or in tiles.",
+            ) from problem
+
+
+def auto_detail(loaded: LoadedModel, suggested: ReadingDetail) -> ReadingDetail:
+    """The demo was taught with one budget, the one its checkpoint names; others take any."""
+    if not loaded.model.config.label:
+        return suggested
+    budget = loaded.processor.defaults.image_budget
+    return next((d for d in ReadingDetail if d.soft_tokens == budget), suggested)
+
+
+def _pieces(events: Iterator[object]) -> Iterator[Piece]:
+    for event in events:
+        if isinstance(event, Delta) and event.channel == "answer":
+            yield Piece(event.text)
+        elif isinstance(event, Finish):
+            yield Piece(finish=event.reason, tokens=event.usage.generated_tokens)
+
+
+def _instruction(loaded: LoadedModel, job: ReadDocument) -> str:
+    if loaded.model.config.label:
+        return DEMO_INSTRUCTION
+    return instruction(Task(job.task), language=job.language, json_schema=job.json_schema)
+
+
+def _options(job: ReadDocument, context: int) -> ReplyOptions:
+    """Always the likeliest token: reading is copying."""
+    schema = job.json_schema if job.task == Task.SCHEMA else ""
+    return ReplyOptions(
+        GenerateOptions(
+            max_tokens=min(MOST_TOKENS, context),
+            sampling=SamplingOptions(temperature=0.0),
+            constraint=Constraint.json_schema(schema) if schema else None,
+        )
+    )
+
+
+def _pixels(picture: PagePicture) -> np.ndarray:
+    return np.frombuffer(picture.rgb, np.uint8).reshape(picture.height, picture.width, 3)

@@ -1,0 +1,1 @@
+"""The documents page: the list, pages beside their text, questions about them."""
