@@ -26,6 +26,7 @@ from app.core.conversation import (
 )
 from app.core.errors import Failure
 from app.core.events import Channel
+from app.core.paths import sound_copy
 
 
 class AnswerStream:
@@ -102,5 +103,13 @@ def _prompt_part(part: Part, path_of: Callable[[Attachment], Path]) -> PromptPar
             assert isinstance(part, MediaPart)
             attachment = part.attachment
             detail = part.detail if isinstance(part, Image) else ImageDetail.AUTO
-            path = str(path_of(attachment))
-            return PromptMedia(attachment.kind, path, attachment.sha256, detail, attachment.name)
+            path = path_of(attachment)
+            sound = sound_copy(path)
+            return PromptMedia(
+                attachment.kind,
+                str(path),
+                attachment.sha256,
+                detail,
+                attachment.name,
+                str(sound) if sound.exists() else "",
+            )

@@ -29,6 +29,7 @@ class DraftState(StrEnum):
     """How far a dropped file is."""
 
     COPYING = "copying"
+    PREPARING = "preparing"
     LOOKING = "looking"
     READY = "ready"
     REFUSED = "refused"
@@ -96,6 +97,7 @@ class Drafts(QObject):
         self.default_detail = ImageDetail.AUTO
         self._takes: Capabilities | None = None
         self._model = ""
+        library.preparing.connect(self._on_preparing)
         library.imported.connect(self._on_imported)
         library.import_failed.connect(self._on_import_failed)
         engine.received.connect(self._on_event)
@@ -107,7 +109,7 @@ class Drafts(QObject):
     @property
     def all_settled(self) -> bool:
         """No file is still being copied or looked at."""
-        busy = (DraftState.COPYING, DraftState.LOOKING)
+        busy = (DraftState.COPYING, DraftState.PREPARING, DraftState.LOOKING)
         return not any(draft.state in busy for draft in self._drafts.values())
 
     def add_file(self, path: str, name: str = "") -> str:
@@ -171,6 +173,10 @@ class Drafts(QObject):
         assert draft.attachment is not None
         path = self._library.attachment_path(draft.attachment)
         self._engine.ask(Describe(draft.id, str(path), draft.name))
+
+    def _on_preparing(self, draft_id: str) -> None:
+        if draft_id in self._drafts:
+            self._store(replace(self._drafts[draft_id], state=DraftState.PREPARING))
 
     def _on_imported(self, draft_id: str, attachment: Attachment) -> None:
         if draft_id in self._drafts:

@@ -85,6 +85,14 @@ class AppPaths:
             folder.mkdir(parents=True, exist_ok=True)
 
 
+def sound_copy(attachment: Path) -> Path:
+    """Where the 16 kHz WAV of an attachment's sound lies, if there is one: beside it.
+
+    It begins with the same content hash, so it is removed with its attachment.
+    """
+    return attachment.with_name(f"{attachment.stem}.sound.wav")
+
+
 def assets_dir() -> Path:
     """The folder with icons, samples and the demo model; the only way to find assets.
 

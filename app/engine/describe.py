@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from app.core.commands import Describe
 from app.core.conversation import MediaKind
 from app.core.events import Described
-from mlx_gemma4.errors import Gemma4Error
+from app.core.paths import sound_copy
+from mlx_gemma4.errors import Gemma4Error, MediaError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +82,10 @@ def sniff(head: bytes, path: Path) -> tuple[MediaKind, str]:
         return MediaKind.VIDEO, "video/x-msvideo"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return MediaKind.VIDEO, "video/webm"
+    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0:
+        return MediaKind.AUDIO, "audio/aac"
+    if head.startswith(b"#!AMR"):
+        return MediaKind.AUDIO, "audio/amr"
     if _is_sound(head):
         return MediaKind.AUDIO, "audio/wav" if head[:4] == b"RIFF" else "audio/mpeg"
     if head.startswith(b"%PDF-"):
@@ -160,7 +165,8 @@ def _image(query: Describe, path: Path, media_type: str) -> Described:
 def _audio(query: Describe, path: Path, media_type: str) -> Described:
     from mlx_gemma4.media.sound import load_sound
 
-    seconds = load_sound(path).seconds
+    copy = sound_copy(path)
+    seconds = load_sound(copy if copy.exists() else path).seconds
     return Described(
         query.query_id,
         query.path,
@@ -174,7 +180,14 @@ def _audio(query: Describe, path: Path, media_type: str) -> Described:
 def _video(query: Describe, path: Path, media_type: str) -> Described:
     from mlx_gemma4.media.video import sample_video
 
-    video = sample_video(path, num_frames=1, budget=280)
+    copy = sound_copy(path)
+    try:
+        video = sample_video(path, num_frames=1, budget=280)
+    except MediaError:
+        if not copy.exists():
+            raise
+        # A film's container around nothing but sound.
+        return _audio(query, path, media_type.replace("video/", "audio/"))
     height, width = video.size
     facts = Described(
         query.query_id,
@@ -184,6 +197,7 @@ def _video(query: Describe, path: Path, media_type: str) -> Described:
         width,
         height,
         seconds=video.duration,
+        has_sound=copy.exists(),
     )
     return _with_thumbnail(query, facts, video.frames[0])
 

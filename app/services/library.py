@@ -19,6 +19,7 @@ from PySide6.QtCore import QObject, Signal
 from app.core.conversation import Attachment, Conversation, ConversationMeta, Message
 from app.core.errors import AppError, ErrorKind, Failure
 from app.core.paths import AppPaths
+from app.services.sound_copies import SoundCopies
 from app.store import transfer
 from app.store.attachments import AttachmentStore
 from app.store.conversations import ConversationStore, SearchHit
@@ -30,11 +31,13 @@ KEEP_DELETED_SECONDS = 30 * 24 * 3600
 class Library(QObject):
     """Conversations and attachments.
 
-    Signals: `imported(token, Attachment)`, `import_failed(token, Failure)` answer `import_*`;
+    Signals: `imported(token, Attachment)`, `import_failed(token, Failure)` answer `import_*`,
+    `preparing(token)` comes before where the sound is decoded first;
     `search_done(query, hits)`; `failed(Failure)` something could not be saved.
     """
 
     imported = Signal(str, object)
+    preparing = Signal(str)
     import_failed = Signal(str, object)
     search_done = Signal(str, object)
     failed = Signal(object)
@@ -48,6 +51,7 @@ class Library(QObject):
         self._reader_store = ConversationStore(paths.database)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="library-writer")
         self._importer = ThreadPoolExecutor(1, thread_name_prefix="library-importer")
+        self._sounds = SoundCopies()
         self._closed = False
 
     # --- reading ---------------------------------------------------------------------------------
@@ -128,11 +132,19 @@ class Library(QObject):
     def _import(self, token: str, take: Callable[[], Attachment]) -> None:
         def work() -> None:
             try:
-                self.imported.emit(token, take())
+                attachment = take()
+                self._prepare_sound(token, attachment)
+                self.imported.emit(token, attachment)
             except AppError as problem:
                 self.import_failed.emit(token, problem.failure)
 
         self._importer.submit(work)
+
+    def _prepare_sound(self, token: str, attachment: Attachment) -> None:
+        path = self._attachments.path(attachment)
+        if self._sounds.wanted(path):
+            self.preparing.emit(token)
+            self._sounds.make(path)
 
     def export(self, conversation_id: str, path: Path) -> None:
         """Write a chat as Markdown, JSON or HTML, by the file's ending. Raises AppError."""
@@ -150,6 +162,7 @@ class Library(QObject):
         if self._closed:
             return
         self._closed = True
+        self._sounds.close()
         self._importer.shutdown(wait=True, cancel_futures=True)
         self._writer.shutdown(wait=True)
         self._reader_store.close()

@@ -22,7 +22,11 @@ KIND_ICONS = {
     MediaKind.DOCUMENT: "file-text",
     MediaKind.UNKNOWN: "file",
 }
-STATE_WORDS = {DraftState.COPYING: "Copying …", DraftState.LOOKING: "Looking …"}
+STATE_WORDS = {
+    DraftState.COPYING: "Copying …",
+    DraftState.PREPARING: "Taking out the sound …",
+    DraftState.LOOKING: "Looking …",
+}
 
 
 class Thumbnail(QWidget):
