@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QTimer
 
-from app.controllers.live_controller import LiveController, LiveDevices, LiveStartOptions
+from app.controllers.live_controller import LiveController, LiveStartOptions
+from app.controllers.live_devices import LiveDevices
 from app.core.commands import EngineOptions, LoadModel, ReplyOptions
 from app.core.conversation import new_id, preset_named
 from app.core.events import JobFailed, ModelReady
@@ -35,6 +36,7 @@ HELP = "Talk to the model through microphone and camera (or files), events as JS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--model", default="", help="folder of the checkpoint (default: the demo)")
+    parser.add_argument("--ear", default="", help="folder of a model that hears for --model")
     parser.add_argument("--mic", default="", help="sound file, or name of a microphone")
     parser.add_argument("--camera", default="", help="number, video, picture or folder of them")
     parser.add_argument("--say", default="", help="WAV file to write, or name of a loudspeaker")
@@ -97,7 +99,7 @@ class Conversation:
     def __init__(self, args: argparse.Namespace, leave: Callable[[int], None]) -> None:
         self._args, self._leave = args, leave
         self._client = EngineClient(EngineOptions(script=args.script))
-        self._controller = LiveController(self._client, AlwaysGranted(), self._devices())
+        self._controller = LiveController(self._client, AlwaysGranted(), self._devices)
         self._controller.report.connect(self._on_report)
         self._controller.failed.connect(self._on_failed)
         self._client.received.connect(self._on_event)
@@ -158,7 +160,8 @@ class Conversation:
     def _start(self) -> None:
         live = LiveOptions(fps=self._args.fps)
         preset = preset_named("Precise" if self._args.greedy else "Balanced")
-        self._controller.start(LiveStartOptions(live=live, reply=ReplyOptions(preset)))
+        start = LiveStartOptions(live=live, reply=ReplyOptions(preset), ear=self._args.ear)
+        self._controller.start(start)
         if self._args.camera:
             self._controller.use_camera(True)
         refused = [c for c in (Capture.MICROPHONE, Capture.CAMERA) if self._refused(c)]

@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
+from app.controllers.live_devices import DeviceKeeper, LiveDevices
 from app.controllers.live_talk import Talk
 from app.core.commands import Command, LiveStart, PromptMessage, ReplyOptions
 from app.core.conversation import new_id
 from app.core.errors import ErrorKind
-from app.core.events import Event, JobFailed, LiveContext, LiveReady, ModelReady, Notice
+from app.core.events import (
+    EarLost,
+    Event,
+    JobFailed,
+    LiveContext,
+    LiveReady,
+    ModelInfo,
+    ModelReady,
+    Notice,
+)
 from app.live.access import Access, Capture
-from app.live.clock import Clock
-from app.live.echo import EchoReference
 from app.live.pipeline import LiveOptions
-from app.live.ports import SpeechSynth
 from app.live.reports import LiveNotice, Report
-from app.services.camera import CameraError, CameraSource
 from app.services.engine_client import EngineClient
 from app.services.live_session import LiveSession, LiveSetup
-from app.services.microphone import MicrophoneError, MicrophoneSource
+from app.services.microphone import MicrophoneError
 from app.services.permissions import Permissions
-from app.services.playback import Speaker
 
 log = logging.getLogger(__name__)
 
@@ -39,34 +44,26 @@ CANNOT_HEAR = (
     "This model sees but does not hear. Type your questions here, or choose E2B, E4B or 12B under "
     "Models to talk."
 )
-SPEAKER_GONE = "The loudspeaker is gone. Connect one; until then answers are only shown."
-NARROW_BAND = (
-    "The headset records in telephone quality (8 kHz), so words are harder to understand. "
-    "The Mac's own microphone is better."
+EAR_LISTENS = "{} writes your questions down, because this model cannot hear them itself."
+EAR_LOST = (
+    "Memory runs short, so {} was let go. Type your questions here; close other apps and start "
+    "again to talk."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class LiveDevices:
-    """How devices are made; tests and the command line bring their own.
-
-    make_camera gets the chosen camera's id ("" for the first); it raises CameraError.
-    """
-
-    make_microphone: Callable[[Clock], MicrophoneSource]
-    make_speaker: Callable[[Clock, EchoReference], Speaker]
-    make_camera: Callable[[Clock], CameraSource]
-    synth: SpeechSynth | None = None
-    echo: bool = True
-    half_duplex: bool = False
+_POWER_EVERY = 20
+"""Looks after devices between two looks at battery and heat."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStartOptions:
-    """What a conversation starts with; messages: the chat it goes on from."""
+    """What a conversation starts with.
+
+    messages: the chat it goes on from, instructions first. ear: folder of a model that hears, for
+    a loaded one that does not.
+    """
 
     conversation_id: str = ""
     messages: tuple[PromptMessage, ...] = ()
+    ear: str = ""
     live: LiveOptions = field(default_factory=LiveOptions)
     reply: ReplyOptions = field(default_factory=ReplyOptions)
     volume: float = 1.0
@@ -78,6 +75,12 @@ class LiveController(QObject):
     Signals: `report(Report)`; `access_changed(Capture, Access)`; `running_changed(bool)`;
     `failed(str)` live mode could not go on; `context_changed(tokens, context)`;
     `talk_ended(Conversation)` the words of a conversation that is over, to be kept.
+
+    Args:
+        client: the engine.
+        permissions: what the system allows.
+        devices: how devices are made now; asked at every start and after a choice.
+        options: what a conversation starts with where nothing else is given.
     """
 
     report = Signal(object)
@@ -93,16 +96,21 @@ class LiveController(QObject):
         self,
         client: EngineClient,
         permissions: Permissions,
-        devices: LiveDevices,
+        devices: Callable[[], LiveDevices],
+        options: Callable[[], LiveStartOptions] = LiveStartOptions,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self.talk = Talk()
-        self._client, self._permissions, self._devices = client, permissions, devices
+        self._client, self._permissions = client, permissions
+        self._make_devices, self._make_options = devices, options
         self._session: LiveSession | None = None
         self._options = LiveStartOptions()
-        self._access = {Capture.MICROPHONE: Access.NOT_ASKED, Capture.CAMERA: Access.NOT_ASKED}
+        self.keeper = DeviceKeeper(permissions, lambda: self._session, self)
+        self.keeper.access_changed.connect(self.access_changed)
+        self.keeper.noticed.connect(self._notice)
         self._lost = False
+        self._looks = 0
         self._watch = QTimer(self, interval=_WATCH_MS)
         self._watch.timeout.connect(self._look_after_devices)
         self._reported.connect(self._on_report)
@@ -117,24 +125,27 @@ class LiveController(QObject):
         return self._session
 
     def access(self, capture: Capture) -> Access:
-        """State of microphone or camera as last seen."""
-        return self._access[capture]
+        """State of microphone, camera or screen as last seen."""
+        return self.keeper.access(capture)
 
     def start(self, options: LiveStartOptions | None = None) -> None:
         """Begin; the microphone follows as soon as it may be used."""
         if self._session is not None:
             return
-        self._options = options or LiveStartOptions()
+        self._options = options or self._make_options()
         self.talk = Talk()
+        devices = self.keeper.devices = self._make_devices()
+        self.keeper.fps = self._options.live.fps
         setup = LiveSetup(
             new_id(),
-            self._devices.make_speaker,
-            self._devices.synth,
+            devices.make_speaker,
+            devices.synth,
             self._options.live,
             self._options.reply,
-            self._devices.echo,
-            self._devices.half_duplex,
+            devices.echo,
+            devices.half_duplex,
             self._options.volume,
+            self._options.ear,
         )
         try:
             self._session = LiveSession(setup, self._commanded.emit, self._reported.emit)
@@ -160,15 +171,18 @@ class LiveController(QObject):
 
     def use_microphone(self) -> None:
         """Open the microphone, or show why not."""
-        self._open(Capture.MICROPHONE)
+        self.keeper.open(Capture.MICROPHONE)
 
     def use_camera(self, on: bool) -> None:
-        """Switch the camera on or off."""
+        """Switch the camera (or the screen, if that was chosen) on or off."""
         if on:
-            self._open(Capture.CAMERA)
-        elif self._session:
-            self._session.use_camera(None)
-            self.access_changed.emit(Capture.CAMERA, self._access[Capture.CAMERA])
+            self.keeper.open(self.keeper.camera)
+        else:
+            self.keeper.close_camera()
+
+    def devices_chosen(self) -> None:
+        """Another device stands in the settings: use it now."""
+        self.keeper.change(self._make_devices())
 
     @property
     def camera_on(self) -> bool:
@@ -182,7 +196,7 @@ class LiveController(QObject):
 
     def ask_permission(self, capture: Capture) -> None:
         """The user read why and agreed: show the system's question."""
-        self._permissions.request(capture, lambda access: self._on_answer(capture, access))
+        self.keeper.ask_permission(capture)
 
     def open_settings(self, capture: Capture) -> None:
         """Show where access is given."""
@@ -214,68 +228,15 @@ class LiveController(QObject):
         self.talk.edit(turn, said)
 
     def look_again(self) -> None:
-        """The app came to the front or a device was plugged in: try what did not work."""
-        for capture in (Capture.MICROPHONE, Capture.CAMERA):
-            wanted = capture is Capture.MICROPHONE or self._access[capture] is not Access.NOT_ASKED
-            if self._session and wanted and self._access[capture] is not Access.GRANTED:
-                self._open(capture)
-
-    # -- devices ------------------------------------------------------------------------------
-
-    def _open(self, capture: Capture) -> None:
-        if self._session is None:
-            return
-        access = self._permissions.state(capture)
-        if access is Access.GRANTED:
-            access = self._open_device(capture, self._session)
-        self._set_access(capture, access)
-
-    def _open_device(self, capture: Capture, session: LiveSession) -> Access:
-        try:
-            if capture is Capture.CAMERA:
-                session.use_camera(self._devices.make_camera(session.clock))
-                return Access.GRANTED
-            microphone = self._devices.make_microphone(session.clock)
-            session.use_microphone(microphone)
-            if microphone.narrow:
-                self._notice("narrow_band", NARROW_BAND)
-        except (CameraError, MicrophoneError) as problem:
-            self._notice(f"{capture}_problem", str(problem))
-            return problem.access
-        return Access.GRANTED
-
-    def _on_answer(self, capture: Capture, access: Access) -> None:
-        if access is Access.GRANTED:
-            self._open(capture)
-        else:
-            self._set_access(capture, access)
-
-    def _set_access(self, capture: Capture, access: Access) -> None:
-        self._access[capture] = access
-        self.access_changed.emit(capture, access)
+        """The app came to the front: try what did not work."""
+        self.keeper.look_again()
 
     @Slot()
     def _look_after_devices(self) -> None:
-        session = self._session
-        if session is None:
-            return
-        if session.microphone and (problem := session.microphone.problem()):
-            session.use_microphone(None)
-            session.post(session.pipeline.finish_turn)
-            self._set_access(Capture.MICROPHONE, problem)
-        if session.camera and (problem := session.camera.problem()):
-            session.use_camera(None)
-            self._set_access(Capture.CAMERA, problem)
-        if session.speaker.problem():
-            self._reopen_speaker(session)
-
-    def _reopen_speaker(self, session: LiveSession) -> None:
-        """The loudspeaker went away or stalled: start it again, on whatever is there now."""
-        session.speaker.stop()
-        try:
-            session.speaker.start()
-        except MicrophoneError:
-            self._notice("speaker", SPEAKER_GONE)
+        self.keeper.look_after()
+        if self._looks % _POWER_EVERY == 0:
+            self.keeper.save_power()
+        self._looks += 1
 
     # -- engine and reports -------------------------------------------------------------------
 
@@ -317,12 +278,33 @@ class LiveController(QObject):
             case LiveReady(hears=False):
                 session.use_microphone(None)
                 self._notice("cannot_hear", CANNOT_HEAR)
+            case LiveReady() if event.ear:
+                self._notice("ear", EAR_LISTENS.format(event.ear))
+            case EarLost():
+                session.use_microphone(None)
+                self._notice("ear_lost", EAR_LOST.format(event.label))
             case LiveContext():
                 self.context_changed.emit(event.tokens, event.context)
             case Notice():
                 self._notice("context", event.text)
         session.on_event(event)
 
+    @Slot(str, str)
     def _notice(self, kind: str, text: str) -> None:
         if self._session:
             self.report.emit(LiveNotice(self._session.clock.now(), kind, text))
+
+
+def choose_ear(loaded: ModelInfo | None, installed: Iterable[ModelInfo]) -> str:
+    """Folder of the smallest installed model that hears, "" if none is needed or there.
+
+    The demo understands only its few dozen words: it listens for nobody but itself.
+    """
+    if loaded is None or loaded.capabilities.audio:
+        return ""
+    hearing = [
+        model
+        for model in installed
+        if model.capabilities.audio and model.source != "demo" and not model.problem
+    ]
+    return min(hearing, key=lambda model: model.size).path if hearing else ""

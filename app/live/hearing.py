@@ -11,6 +11,7 @@ import numpy as np
 from app.live.barge_in import NearEndDetector
 from app.live.buffers import RATE, PcmRing
 from app.live.echo import STEP, EchoCanceller, EchoProbe, EchoReference, EchoReport
+from app.live.linear_echo import LinearEcho, Surprise
 from app.live.vad import VoiceDetector, VoiceWindow
 
 _SILENT_STEPS = 200
@@ -51,7 +52,8 @@ class Hearing:
         self._reference = reference
         self._canceller = canceller
         self._probe: EchoProbe | None = None
-        self._near_end = NearEndDetector()
+        self._linear = LinearEcho() if canceller else None
+        self._near_end, self._surprise = NearEndDetector(), Surprise()
         self._detector = VoiceDetector(probability)
         self._rest = np.zeros(0, np.float32)
         self._health = MicrophoneHealth()
@@ -83,10 +85,15 @@ class Hearing:
         complaint = "" if self.deaf else self._health.step(near)
         if self.deaf:
             clean = np.zeros(STEP, np.float32)
-        is_near = self._near_end.step(clean, far) and not self.deaf
+        is_near = self._somebody(near, clean, far) and not self.deaf
         self.ring.append(clean)
         windows = tuple(self._detector.feed(clean))
         return Heard(self.ring.end, is_near, windows, report, complaint)
+
+    def _somebody(self, near: np.ndarray, clean: np.ndarray, far: np.ndarray) -> bool:
+        if self._linear is None:
+            return self._near_end.step(clean, far)
+        return self._surprise.step(self._linear.process(near, far))
 
 
 class MicrophoneHealth:

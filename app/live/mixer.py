@@ -62,6 +62,15 @@ class Mixer:
         with self._lock:
             self._queue.append(_Queued(piece, converted))
 
+    def set_rate(self, rate: int) -> None:
+        """Go on at another rate: the loudspeaker was changed in the middle of a sentence."""
+        with self._lock:
+            for item in self._queue:
+                item.pcm = resample(item.pcm, self.rate, rate)
+                item.at = item.at * rate // self.rate
+            self._fade = np.zeros(0, np.float32)
+            self.rate = rate
+
     def duck(self, on: bool) -> None:
         """Step one of an interruption, or its end."""
         self._target = DUCKED_GAIN if on else 1.0

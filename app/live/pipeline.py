@@ -174,6 +174,10 @@ class LivePipeline:
         """Push-to-talk up."""
         self._obey(self.taker.release())
 
+    def set_fps(self, fps: float) -> None:
+        """Give the model more or fewer pictures a second."""
+        self.options = replace(self.options, fps=fps)
+
     def finish_turn(self) -> None:
         """Answer now, without waiting for silence."""
         self._obey(self.taker.finish_turn())
@@ -425,8 +429,9 @@ class LivePipeline:
     def _after_answer(self) -> None:
         """Between turns: have the sound written down, then let go of it."""
         turn, self._turn = self._turn, None
-        if turn and turn.ended and turn.clips and self.options.transcribe and self.options.hears:
-            clips = list(self._link.sounds(turn))
+        if turn:
+            wanted = turn.ended and self.options.transcribe and self.options.hears
+            clips = list(self._link.sounds(turn)) if wanted else []
             self._tell(lambda b: b.transcribe(turn.number, clips))
         self._hearing.ring.pin(None)
 

@@ -49,7 +49,7 @@ class Brain(Protocol):
         ...
 
     def transcribe(self, turn: int, clips: Sequence[np.ndarray]) -> None:
-        """Write down a turn's sound when there is nothing better to do."""
+        """A turn is over: write its sound down, if any, when there is nothing better to do."""
         ...
 
 

@@ -26,6 +26,8 @@ FrameSink = Callable[[np.ndarray, float], object]
 _LONGEST_SIDE = 1280
 _LOST_AFTER_FAILURES = 30
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SCREEN = "screen"
+"""Chosen in place of a camera's id: look at the screen."""
 
 
 class CameraError(Exception):
@@ -233,17 +235,56 @@ class PictureFolderCamera(_ThreadedCamera):
             turn += 1
 
 
+class FallbackCamera:
+    """The first of several sources that opens; the error of the first one if none does."""
+
+    def __init__(self, *sources: CameraSource) -> None:
+        self._sources = sources
+        self._open: CameraSource | None = None
+
+    def start(self, sink: FrameSink) -> None:
+        """Begin to deliver. Raises CameraError."""
+        errors: list[CameraError] = []
+        for source in self._sources:
+            try:
+                source.start(sink)
+            except CameraError as problem:
+                log.info("%s: %s", type(source).__name__, problem)
+                errors.append(problem)
+            else:
+                self._open = source
+                return
+        raise errors[0]
+
+    def stop(self) -> None:
+        """Close it."""
+        if self._open is not None:
+            self._open.stop()
+            self._open = None
+
+    def problem(self) -> Access | None:
+        """What went wrong since the start."""
+        return self._open.problem() if self._open else None
+
+
 def open_source(clock: Clock, what: str) -> CameraSource:
-    """A camera: id or name of a device ("" for the first), its number, or a file or folder.
+    """A camera: id or name of a device ("" for the first), its number, "screen", a file or folder.
 
     Raises:
         CameraError: there is no such thing.
     """
     if what.isdigit():
         return DeviceCamera(clock, int(what))
+    if what == SCREEN:
+        from app.services.qt_camera import ScreenCamera
+
+        return ScreenCamera(clock)
     devices = [d for d in camera_devices() if what in ("", d.id, d.name)]
     if devices:
-        return DeviceCamera(clock, devices[0].index)
+        from app.services.qt_camera import QtCamera
+
+        device = devices[0]
+        return FallbackCamera(DeviceCamera(clock, device.index), QtCamera(clock, device.id))
     if not what:
         raise CameraError(Access.NO_DEVICE, "No camera was found. Connect one and try again.")
     path = Path(what)
@@ -273,14 +314,17 @@ def _load_picture(path: Path) -> np.ndarray | None:
 
 
 def _rgb(bgr: np.ndarray) -> np.ndarray:
-    """RGB, at most 1280 pixels on the longer side."""
-    cv2 = _cv2()
-    height, width = bgr.shape[:2]
+    return np.ascontiguousarray(fitted(bgr)[:, :, ::-1])
+
+
+def fitted(picture: np.ndarray) -> np.ndarray:
+    """A copy of a picture with at most 1280 pixels on the longer side."""
+    height, width = picture.shape[:2]
     scale = _LONGEST_SIDE / max(height, width)
-    if scale < 1:
-        size = (round(width * scale), round(height * scale))
-        bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    if scale >= 1:
+        return np.array(picture)
+    size = (round(width * scale), round(height * scale))
+    return _cv2().resize(picture, size, interpolation=_cv2().INTER_AREA)
 
 
 def _cv2() -> Any:

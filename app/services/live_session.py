@@ -98,6 +98,7 @@ class LiveSetup:
     make_speaker: builds the loudspeaker on the given reference (its device decides the rate).
     echo: take our own voice out of the microphone; off for headphones and file microphones.
     half_duplex: do not listen while we speak (interruption by voice switched off).
+    ear: folder of a model that hears for the loaded one.
     """
 
     job_id: str
@@ -108,6 +109,7 @@ class LiveSetup:
     echo: bool = True
     half_duplex: bool = False
     volume: float = 1.0
+    ear: str = ""
 
 
 class LiveSession:
@@ -166,8 +168,9 @@ class LiveSession:
 
     def open_engine(self, conversation_id: str, messages: tuple[PromptMessage, ...]) -> None:
         """Start the live job (again after the engine was restarted)."""
+        setup = self.setup
         self._send(
-            commands.LiveStart(self.setup.job_id, conversation_id, messages, self.setup.reply)
+            commands.LiveStart(setup.job_id, conversation_id, messages, setup.reply, setup.ear)
         )
 
     def stop(self) -> None:

@@ -5,7 +5,10 @@ OpenCV would ask on its own when it opens the camera; once Qt has the answer it 
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -47,13 +50,22 @@ _STATES = {
 
 
 class QtPermissions(QObject):
-    """The system's own answers. Qt reports a restriction by policy as a denial."""
+    """The system's own answers. Qt reports a restriction by policy as a denial.
+
+    Screen recording is asked of CoreGraphics, which does not tell "never asked" from "denied": before
+    the first request of this run it counts as not asked.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._screen_asked = False
 
     def state(self, capture: Capture) -> Access:
         """What the system says now."""
         permission = _permission(capture)
         if permission is None:
-            return Access.GRANTED
+            no = Access.DENIED if self._screen_asked else Access.NOT_ASKED
+            return Access.GRANTED if _screen("CGPreflightScreenCaptureAccess") else no
         application = QCoreApplication.instance()
         assert application is not None, "permissions need a running application"
         return self._known(capture, _STATES[application.checkPermission(permission)])
@@ -63,7 +75,9 @@ class QtPermissions(QObject):
         permission = _permission(capture)
         application = QCoreApplication.instance()
         if permission is None or application is None:
-            answer(Access.GRANTED)
+            self._screen_asked = True
+            allowed = _screen("CGRequestScreenCaptureAccess")
+            answer(Access.GRANTED if allowed else Access.DENIED)
             return
 
         def told(given: QPermission) -> None:
@@ -89,3 +103,13 @@ def _permission(capture: Capture) -> QCameraPermission | QMicrophonePermission |
         case Capture.MICROPHONE:
             return QMicrophonePermission()
     return None
+
+
+def _screen(function: str) -> bool:
+    """Ask CoreGraphics; elsewhere the screen needs no permission."""
+    if sys.platform != "darwin":
+        return True
+    graphics = ctypes.CDLL(ctypes.util.find_library("CoreGraphics"))
+    ask = getattr(graphics, function)
+    ask.restype = ctypes.c_bool
+    return bool(ask())

@@ -29,9 +29,10 @@ _STALLED_S = 2.0
 
 
 class Speaker(Protocol):
-    """Something that plays what the mixer renders."""
+    """Something that plays what the mixer renders. device: which one, "" the system's choice."""
 
     mixer: Mixer
+    device: str
 
     def start(self) -> None:
         """Begin to play.
@@ -55,10 +56,14 @@ class Playback:
 
     Args:
         clock, reference: where the time and the echo canceller's far end come from.
-        device: name or part of it, "" for the system's choice.
+        device: name or part of it, "" for the system's choice; may be changed before `start`.
+
+    Raises:
+        MicrophoneError: there is no such device.
     """
 
     def __init__(self, clock: Clock, reference: EchoReference, device: str = "") -> None:
+        self.device = device
         self._device: SoundDevice = find_device(device, output=True)
         self.mixer = Mixer(self._device.rate)
         self._clock, self._reference = clock, reference
@@ -68,7 +73,11 @@ class Playback:
         self._last_block = 0.0
 
     def start(self) -> None:
-        """Open the device."""
+        """Open the device; its number may be another one since the last rescan."""
+        self._device = find_device(self.device, output=True)
+        if self._device.rate != self.mixer.rate:
+            self.mixer.set_rate(self._device.rate)
+        self._resampler = StreamResampler(self._device.rate, RATE)
         self._finished = False
         self._last_block = self._clock.now()
         try:
@@ -117,7 +126,7 @@ class FileSpeaker:
     """Plays into a WAV file, in real time (16 bit, 24 kHz mono)."""
 
     def __init__(self, clock: Clock, reference: EchoReference, path: Path | None) -> None:
-        self.mixer = Mixer(24_000)
+        self.mixer, self.device = Mixer(24_000), ""
         self._clock, self._reference, self._path = clock, reference, path
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

@@ -1,9 +1,12 @@
 """Devices, permissions and an engine client that do what a test says."""
 
+from dataclasses import replace
+
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
-from app.controllers.live_controller import LiveController, LiveDevices
+from app.controllers.live_controller import LiveController
+from app.controllers.live_devices import LiveDevices
 from app.core.commands import LiveStart
 from app.core.events import LiveReady
 from app.live.access import Access, Capture
@@ -18,14 +21,14 @@ class FakeClient(QObject):
 
     received = Signal(object)
 
-    def __init__(self, hears=True):
+    def __init__(self, hears=True, ear=""):
         super().__init__()
-        self.sent, self.hears = [], hears
+        self.sent, self.hears, self.ear = [], hears, ear
 
     def submit(self, job):
         self.sent.append(job)
         if isinstance(job, LiveStart):
-            self.received.emit(LiveReady(job.job_id, self.hears, True))
+            self.received.emit(LiveReady(job.job_id, self.hears, True, self.ear))
 
     def send(self, command):
         self.sent.append(command)
@@ -89,10 +92,10 @@ class FakeCamera:
 class FakeSpeaker:
     def __init__(self):
         self.mixer = Mixer(RATE)
-        self.lost = None
+        self.lost, self.device, self.started = None, "", []
 
     def start(self):
-        pass
+        self.started.append(self.device)
 
     def stop(self):
         pass
@@ -101,14 +104,20 @@ class FakeSpeaker:
         return self.lost
 
 
-def make_controller(*, hears=True, microphone=None, camera=None, **states):
+def make_controller(
+    *, hears=True, microphone=None, camera=None, ear="", devices=None, options=None, **states
+):
     """A controller on fakes; returns (controller, client, permissions)."""
-    client, permissions = FakeClient(hears), FakePermissions(**states)
-    devices = LiveDevices(
+    client, permissions = FakeClient(hears, ear), FakePermissions(**states)
+    made = LiveDevices(
         lambda _clock: microphone or FakeMicrophone(),
         lambda _clock, _reference: FakeSpeaker(),
         lambda _clock: camera or FakeCamera(),
         None,
         echo=False,
     )
-    return LiveController(client, permissions, devices), client, permissions
+    words = devices if devices is not None else {}
+    controller = LiveController(
+        client, permissions, lambda: replace(made, **words), *([options] if options else [])
+    )
+    return controller, client, permissions

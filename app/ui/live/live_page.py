@@ -6,8 +6,8 @@ Space to talk, Esc stops the answer, M mutes, C switches the camera.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QKeyEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from app.controllers.live_controller import LiveController
@@ -15,6 +15,7 @@ from app.live import reports
 from app.live.access import Access, Capture, access_card
 from app.live.buffers import Frame
 from app.live.reports import Report
+from app.ui.live.device_menu import DeviceMenu
 from app.ui.live.level_meter import ClipRing, LevelMeter
 from app.ui.live.preview import AccessPanel, CameraPreview
 from app.ui.live.state_badge import OFF, STARTING, StateBadge, look_of
@@ -33,8 +34,14 @@ START_WORDS = (
 )
 
 
+_LASTING = frozenset({"ear", "ear_lost", "cannot_hear", "half_duplex", "speaker"})
+"""Kinds of notices that stay true after the next question."""
+
+
 class LivePage(QWidget):
-    """See the module docstring."""
+    """See the module docstring. `out_of_sight(bool)`: it was hidden or shown while it runs."""
+
+    out_of_sight = Signal(bool)
 
     def __init__(
         self, theme: Theme, controller: LiveController, parent: QWidget | None = None
@@ -44,6 +51,7 @@ class LivePage(QWidget):
         self._state: reports.StateChanged | None = None
         self._began = 0.0
         self._muted = False
+        self._lasting = ""
         self.setProperty("kind", "page")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._build()
@@ -69,7 +77,9 @@ class LivePage(QWidget):
         column = QVBoxLayout()
         column.setSpacing(theme.px(12))
         self.preview = CameraPreview(theme, self._newest_frame)
-        self.preview.panel.acted.connect(lambda what: self._act(Capture.CAMERA, what))
+        self.preview.panel.acted.connect(
+            lambda what: self._act(self._controller.keeper.camera, what)
+        )
         column.addWidget(self.preview, 1)
         column.addWidget(self._build_words())
         column.addLayout(self._build_buttons())
@@ -160,7 +170,22 @@ class LivePage(QWidget):
         for button in self._buttons:
             row.addWidget(button)
         row.addStretch()
+        self.device_button = IconButton(theme, "sliders-horizontal", "Microphone, speaker, camera")
+        self.device_button.hide()
+        row.addWidget(self.device_button)
         return row
+
+    def use_devices(self, menu: DeviceMenu) -> None:
+        """Offer a choice of devices."""
+        menu.setParent(self.device_button, Qt.WindowType.Popup)
+        self.device_button.clicked.connect(lambda: self._show_devices(menu))
+        self.device_button.show()
+
+    def _show_devices(self, menu: DeviceMenu) -> None:
+        menu.fill()
+        corner = self.device_button.mapToGlobal(self.device_button.rect().topRight())
+        size = menu.sizeHint()
+        menu.popup(corner - QPoint(size.width(), size.height() + self._theme.px(4)))
 
     # -- what the user does -------------------------------------------------------------------
 
@@ -197,11 +222,24 @@ class LivePage(QWidget):
         self.talk_view.setVisible(self.width() >= self._theme.px(_SIDE_BY_SIDE))
         super().resizeEvent(event)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Back in sight."""
+        super().showEvent(event)
+        self.out_of_sight.emit(False)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Another page, or the window is gone: what is captured needs a mark elsewhere."""
+        super().hideEvent(event)
+        self.out_of_sight.emit(self._controller.session is not None)
+
     def _mute(self, muted: bool) -> None:
+        self._show_muted(muted)
+        self._controller.mute(muted)
+
+    def _show_muted(self, muted: bool) -> None:
         self._muted = muted
         self.mute_button.set_text("Unmute" if muted else "Mute")
         self.mute_button.set_icon("mic-off" if muted else "mic")
-        self._controller.mute(muted)
 
     def _toggle_camera(self) -> None:
         if self._controller.session:
@@ -237,8 +275,10 @@ class LivePage(QWidget):
         self.start_button.setVisible(not running)
         self.meter.clear()
         self.ring.set_seconds(0)
+        self._lasting = ""
         if running:
             self._began = 0.0
+            self._say(self.notice, "")
             self.talk_view.clear_talk()
             self.preview.clear_seen()
             self._refresh.start()
@@ -263,7 +303,7 @@ class LivePage(QWidget):
     def _on_access(self, capture: Capture, access: Access) -> None:
         running = self._controller.session is not None
         card = access_card(capture, access) if running else None
-        if capture is Capture.CAMERA:
+        if capture is not Capture.MICROPHONE:
             self.preview.panel.show_card(card)
             on = self._controller.camera_on
             self.preview.set_on(on)
@@ -277,6 +317,8 @@ class LivePage(QWidget):
         match report:
             case reports.StateChanged():
                 self._state = report
+                if report.muted != self._muted:
+                    self._show_muted(report.muted)
                 self._show_state()
             case reports.Level():
                 self.meter.add(report.level_db, report.threshold_db, speech=report.speech)
@@ -288,6 +330,8 @@ class LivePage(QWidget):
                 self.preview.add_seen(report.thumbnail)
                 self.talk_view.add_frame(report, report.t - self._began)
             case reports.LiveNotice():
+                if report.kind in _LASTING:
+                    self._lasting = report.text
                 self._say(self.notice, report.text)
                 announce(self, report.text)
             case reports.Timing():
@@ -302,7 +346,7 @@ class LivePage(QWidget):
             case reports.TurnOpened():
                 self._say(self.said, report.typed)
                 self._say(self.caption, "")
-                self._say(self.notice, "")
+                self._say(self.notice, self._lasting)
             case reports.TurnClosed():
                 self.talk_view.add_sent(f"{report.seconds:.1f} s of sound, {report.clips} clips")
             case reports.Transcript():

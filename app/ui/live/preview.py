@@ -18,6 +18,7 @@ from app.ui.widgets.labels import Label
 
 _RADIUS = 10
 _STRIP = 6
+_COMPACT = (296, 166)
 
 
 def to_image(rgb: np.ndarray) -> QImage:
@@ -75,6 +76,7 @@ class CameraPreview(QWidget):
     Args:
         theme: colours and sizes.
         newest: gives the newest frame, None while the camera is off.
+        compact: half the size, for the floating card.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class CameraPreview(QWidget):
         theme: Theme,
         newest: Callable[[], Frame | None],
         parent: QWidget | None = None,
+        *,
+        compact: bool = False,
     ) -> None:
         super().__init__(parent)
-        self._theme, self._newest = theme, newest
+        self._theme, self._newest, self._compact = theme, newest, compact
         self._shown = -1
         self._image: QImage | None = None
         self._strip: list[tuple[QImage, float]] = []
@@ -94,12 +98,13 @@ class CameraPreview(QWidget):
         column.addWidget(self.panel)
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setSizePolicy(policy)
-        self.setMinimumHeight(theme.px(160))
+        self.setMinimumHeight(theme.px(_COMPACT[1] if compact else 160))
         self.set_on(False)
 
     def sizeHint(self) -> QSize:
         """16:9."""
-        return QSize(self._theme.px(560), self._theme.px(315))
+        width, height = _COMPACT if self._compact else (560, 315)
+        return QSize(self._theme.px(width), self._theme.px(height))
 
     def set_on(self, on: bool) -> None:
         """The camera is on or off."""

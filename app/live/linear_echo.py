@@ -1,0 +1,136 @@
+"""A linear echo canceller for deciding, not for listening: what is left beside our own voice?
+
+WebRTC's canceller removes echo with a suppressor that also eats the user's voice while both speak
+(10 dB and more), which is right for what the model hears and wrong for noticing an interruption.
+This filter only subtracts what the loudspeaker explains linearly, so a voice in double talk passes
+untouched.
+
+Partitioned-block frequency-domain Kalman filter (Enzner and Vary 2006; Kuech, Mabande and Enzner
+2014): each bin of each partition carries its own uncertainty, from which the step size follows.
+Near-end speech raises the measured noise and stops adaptation by itself; no double-talk detector.
+
+The same uncertainty says how much echo to expect in what is left, bin by bin. `Surprise` compares:
+the mean over bins of the logarithm lets a weak hiss between the bands of our own voice count as
+much as a loud vowel, so that the first consonant of an interruption is noticed.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.live.echo import STEP
+
+_SPECTRUM = STEP + 1
+_FORGET = 0.9995
+"""Share of the filter that is believed to hold from one block to the next (the room changes)."""
+_NOISE_SMOOTHING = 0.7
+_START = 1.0
+_FLOOR = 1e-8
+_TURNS = 4
+_BINS = slice(4, 140)
+"""200 to 7,000 Hz of 50 Hz bins."""
+_MARGIN_DB = 8.0
+_STEPS, _WITHIN = 2, 3
+_AUDIBLE = 30.0
+"""Echo this much above the floor counts as audible; the floor lies below the mean of the noise."""
+_RISE = 1.0035
+"""1.5 dB a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of 10 ms: the sound [160], its power by bin [161], the echo still expected."""
+
+    sound: np.ndarray
+    power: np.ndarray
+    expected: np.ndarray
+
+
+class LinearEcho:
+    """Blocks of 10 ms in, what the far end does not explain out.
+
+    Args:
+        reach_s: longest echo path, device delay and reverberation together.
+    """
+
+    def __init__(self, reach_s: float = 0.26) -> None:
+        count = round(reach_s * 100)
+        self._filter = np.zeros((count, _SPECTRUM), np.complex64)
+        self._doubt = np.full((count, _SPECTRUM), _START, np.float32)
+        self._played = np.zeros((count, _SPECTRUM), np.complex64)
+        self._noise = np.full(_SPECTRUM, 1e-4, np.float32)
+        self._last = np.zeros(STEP, np.float32)
+        self._turn = 0
+
+    def process(self, near: np.ndarray, far: np.ndarray) -> Rest:
+        """Subtract the echo.
+
+        Args:
+            near: captured sound, float32 [160].
+            far: what the loudspeaker played at that time, same shape.
+        """
+        block = np.concatenate([self._last, far])
+        self._last = np.array(far, np.float32)
+        self._played = np.roll(self._played, 1, axis=0)
+        self._played[0] = np.fft.rfft(block)
+        echo = np.fft.irfft((self._played * self._filter).sum(axis=0))[STEP:]
+        error = (near - echo).astype(np.float32)
+        return self._adapt(error)
+
+    def _adapt(self, error: np.ndarray) -> Rest:
+        """Kalman update.
+
+        A partition's response may fill only the first half of its block; that is restored for a
+        quarter of the partitions at a time.
+        """
+        spectrum = np.fft.rfft(np.concatenate([np.zeros(STEP, np.float32), error]))
+        power = np.abs(spectrum) ** 2
+        self._noise += (1 - _NOISE_SMOOTHING) * (power - self._noise)
+        played = np.abs(self._played) ** 2
+        explained = (played * self._doubt).sum(axis=0)
+        gain = self._doubt / (explained + 2 * self._noise + _FLOOR)
+        self._filter += gain * self._played.conj() * spectrum
+        some = slice(self._turn, None, _TURNS)
+        self._turn = (self._turn + 1) % _TURNS
+        response = np.fft.irfft(self._filter[some], axis=1)
+        response[:, STEP:] = 0
+        self._filter[some] = np.fft.rfft(response, axis=1)
+        kept = (1 - 0.5 * gain * played) * self._doubt
+        share = _FORGET**2
+        self._doubt = share * kept + (1 - share) * np.abs(self._filter) ** 2
+        return Rest(error, power, explained)
+
+
+class Surprise:
+    """Is something in the rest that neither our echo nor the room's noise explains?
+
+    Two thresholds, while we are audible and while we are not, each the 95th percentile of the
+    last seconds in which nobody spoke, plus a margin.
+    """
+
+    def __init__(self) -> None:
+        self._noise = np.full(_BINS.stop - _BINS.start, 1e-4)
+        self._usual = {True: deque([-20.0] * 8, maxlen=200), False: deque([0.0] * 8, maxlen=200)}
+        self._threshold = {True: -20.0, False: 0.0}
+        self._recent: deque[bool] = deque(maxlen=_WITHIN)
+        self._steps = 0
+
+    def step(self, rest: Rest) -> bool:
+        """Take one step; True while two of the last three were out of the ordinary."""
+        power, expected = rest.power[_BINS] + 1e-9, rest.expected[_BINS]
+        audible = bool(expected.sum() > _AUDIBLE * self._noise.sum())
+        ratio = float(np.mean(np.log10(power / (expected + self._noise))) * 10)
+        near = ratio > self._threshold[audible] + _MARGIN_DB
+        if not near:
+            self._usual[audible].append(ratio)
+        # The room's noise is what every bin falls back to: it follows down at once, up slowly.
+        self._noise = np.where(
+            power < self._noise, 0.8 * self._noise + 0.2 * power, _RISE * self._noise
+        )
+        self._steps += 1
+        if self._steps % 10 == 0:
+            usual = self._usual[audible]
+            self._threshold[audible] = float(np.percentile(np.fromiter(usual, float), 95))
+        self._recent.append(near)
+        return sum(self._recent) >= _STEPS
