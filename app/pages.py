@@ -15,7 +15,8 @@ from app.ui.qt import qt_application
 
 if TYPE_CHECKING:
     from app.controllers.document_controller import DocumentController
-    from app.controllers.live_controller import LiveController, LiveDevices
+    from app.controllers.live_controller import LiveController, LiveStartOptions
+    from app.controllers.live_devices import LiveDevices
     from app.core.conversation import Conversation
     from app.core.settings import Settings
     from app.main import App
@@ -23,22 +24,69 @@ if TYPE_CHECKING:
 
 
 def add_live_page(app: App, window: MainWindow) -> LiveController:
-    """The live page with the devices of the settings; nothing is opened before it is started."""
+    """The live page and its floating card; no device is opened before it is started."""
     from app.controllers.live_controller import LiveController
     from app.services.permissions import QtPermissions
+    from app.services.sound_devices import DeviceWatch, device_choices
+    from app.ui.live.device_menu import DeviceMenu
+    from app.ui.live.floating_card import FloatingCard
     from app.ui.live.live_page import LivePage
 
     settings = app.state.settings
     controller = LiveController(
-        app.engine, QtPermissions(), _devices(settings.settings), parent=window
+        app.engine,
+        QtPermissions(),
+        lambda: _devices(settings.settings),
+        lambda: _live_start(app),
+        parent=window,
     )
     controller.talk_ended.connect(lambda chat: _keep(app, chat))
     # Before `App.close`: devices are released and the words of a running talk are kept.
     qt_application().aboutToQuit.connect(controller.stop)
-    window.add_page(
-        "live", "Live", "audio-lines", LivePage(window.theme, controller), before="models"
+    page, card = LivePage(window.theme, controller), FloatingCard(window.theme, controller)
+    page.out_of_sight.connect(lambda hidden: card.appear() if hidden else card.vanish())
+    card.expand_wanted.connect(lambda: _bring_back(window))
+    qt_application().aboutToQuit.connect(card.deleteLater)
+
+    def choose(kind: str, device: str) -> None:
+        settings.set(kind, device)
+        controller.devices_chosen()
+
+    page.use_devices(
+        DeviceMenu(device_choices, lambda kind: getattr(settings.settings, kind), choose)
     )
+    watch = DeviceWatch(window)
+    watch.sound_changed.connect(controller.keeper.sound_changed)
+    watch.cameras_changed.connect(controller.keeper.look_again)
+    window.add_page("live", "Live", "audio-lines", page, before="models")
     return controller
+
+
+def _bring_back(window: MainWindow) -> None:
+    window.show_page("live")
+    window.showNormal()
+    window.raise_()
+    window.activateWindow()
+
+
+def _live_start(app: App) -> LiveStartOptions:
+    """What a talk starts with: spoken style, pace of the camera, and an ear where one is needed."""
+    from app.controllers.live_controller import LiveStartOptions, choose_ear
+    from app.core.commands import PromptMessage, PromptText, ReplyOptions
+    from app.core.conversation import Role, preset_named
+    from app.live.pipeline import LiveOptions
+
+    values, models = app.state.settings.settings, app.state.models
+    prompt = values.live_prompt.strip()
+    messages = (PromptMessage("live-instructions", Role.SYSTEM, (PromptText(prompt),)),)
+    ear = choose_ear(models.loaded, [row.info for row in models.rows() if row.info])
+    return LiveStartOptions(
+        messages=messages if prompt else (),
+        ear=ear if values.use_ear else "",
+        live=LiveOptions(fps=values.live_fps),
+        reply=ReplyOptions(preset_named(values.preset)),
+        volume=values.speech_volume / 100,
+    )
 
 
 def add_documents_page(app: App, window: MainWindow) -> DocumentController:
@@ -98,9 +146,10 @@ def _keep(app: App, chat: Conversation) -> None:
 
 
 def _devices(settings: Settings) -> LiveDevices:
-    from app.controllers.live_controller import LiveDevices
-    from app.services.camera import open_source
-    from app.services.microphone import Microphone
+    from app.controllers.live_devices import LiveDevices
+    from app.live.access import Capture
+    from app.services.camera import SCREEN, open_source
+    from app.services.microphone import Microphone, rescan_devices
     from app.services.playback import Playback
     from app.services.speech import SpeechOptions, system_synth
 
@@ -110,4 +159,10 @@ def _devices(settings: Settings) -> LiveDevices:
         make_camera=lambda clock: open_source(clock, settings.camera),
         synth=system_synth(SpeechOptions(settings.voice, settings.speech_rate / 100)),
         half_duplex=not settings.barge_in,
+    from app.services.power import SystemPower
     )
+        camera=Capture.SCREEN if settings.camera == SCREEN else Capture.CAMERA,
+        speaker=settings.speaker,
+        system_microphone=lambda clock: Microphone(clock, ""),
+        rescan=rescan_devices,
+        power=SystemPower() if settings.live_saves_power else None,

@@ -285,7 +285,10 @@ class CutReply:
 
 @dataclass(frozen=True, slots=True)
 class TranscribeTurn:
-    """Write down the sound of a turn (its clips, float32 mono 16 kHz) when there is time for it."""
+    """A turn is over: write its sound (clips, float32 mono 16 kHz) down when there is time for it.
+
+    Without clips (a typed question) nothing is written; the engine may make room in its context.
+    """
 
     job_id: str
     turn: int

@@ -173,6 +173,39 @@ class Settings:
         "", "Voice", "Who reads answers aloud. Empty: the system's voice.", "Live"
     )
     speech_rate: int = _setting(100, "Speed of speech", "", "Live", bounds=(50, 200), unit="%")
+    speech_volume: int = _setting(100, "Volume of speech", "", "Live", bounds=(10, 100), unit="%")
+    live_prompt: str = _setting(
+        "You are in a spoken conversation and may see pictures of a camera. Answer in one to three "
+        "short sentences of plain spoken words: no lists, headings, code or emoji. Answer in the "
+        "language you are spoken to.",
+        "Instructions for live talks",
+        "What the model should keep in mind while it talks with you.",
+        "Live",
+    )
+    live_fps: float = _setting(
+        1.0,
+        "Pictures for the model",
+        "How often it gets a picture of the camera while you speak.",
+        "Live",
+        choices=(
+            (0.2, "Every 5 seconds"),
+            (0.5, "Every 2 seconds"),
+            (1.0, "Every second"),
+            (2.0, "Twice a second"),
+        ),
+    )
+    live_saves_power: bool = _setting(
+        True,
+        "Look less often on battery",
+        "Also when the machine is hot.",
+        "Live",
+    )
+    use_ear: bool = _setting(
+        True,
+        "Listen with a second model",
+        "Where the chosen model cannot hear, an installed one that can writes your questions down.",
+        "Live",
+    )
     barge_in: bool = _setting(
         True,
         "Interrupt by speaking",

@@ -21,10 +21,16 @@ from app.ui.widgets.combo import ComboBox
 from app.ui.widgets.labels import ElidedLabel, Label
 from app.ui.widgets.turning_row import TurningRow
 
-LONG_TEXTS = frozenset({"system_prompt"})
+LONG_TEXTS = frozenset({"system_prompt", "live_prompt"})
 # Ranges up to this many steps get a slider beside the number.
 SLIDER_STEPS = 200
-STEP = {"context_tokens": 1024, "max_reply_tokens": 256, "text_size": 10, "speech_rate": 10}
+STEP = {
+    "context_tokens": 1024,
+    "max_reply_tokens": 256,
+    "text_size": 10,
+    "speech_rate": 10,
+    "speech_volume": 10,
+}
 
 
 class Field(QWidget):
