@@ -160,7 +160,6 @@ def _devices(settings: Settings) -> LiveDevices:
         synth=system_synth(SpeechOptions(settings.voice, settings.speech_rate / 100)),
         half_duplex=not settings.barge_in,
     from app.services.power import SystemPower
-    )
         camera=Capture.SCREEN if settings.camera == SCREEN else Capture.CAMERA,
         speaker=settings.speaker,
         system_microphone=lambda clock: Microphone(clock, ""),
