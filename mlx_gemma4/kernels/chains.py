@@ -123,7 +123,7 @@ def head_norm_rope(
     Float32 throughout, where the reference rounds between norm and rotation.
     """
     batch, time, _, dims = packed.shape
-    if packed.dtype not in FLOATS or dims % (2 * SIMD):
+    if packed.dtype not in FLOATS or dims % (2 * SIMD) or not heads.queries:
         return chains.head_norm_rope(packed, q_weight, k_weight, turns, heads, eps)
     groups = 0 if k_weight is None else heads.groups
     outputs = [((batch, heads.queries, time, dims), packed.dtype)]

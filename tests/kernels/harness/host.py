@@ -1,7 +1,7 @@
 """Kernel bodies compiled as C++: a sanitised program for checks, a library for whole models.
 
-The text is the product's own (``Kernel.body``, ``Kernel.functions``); only the prelude is ours. What
-was built is kept in a folder of the system's temporary files, named by a hash of its text.
+The text is the product's own (``Kernel.body``, ``Kernel.functions``); only the prelude is ours.
+What was built is kept in a folder of the system's temporary files, named by a hash of its text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlx_gemma4.kernels.kernel import Kernel
 HERE = Path(__file__).parent
 BUILDS = Path(tempfile.gettempdir()) / "facet-kernel-builds"
 _FLAGS = ("-std=c++17", "-Wall", "-Wextra", "-Wno-sign-compare", "-Wno-unused", "-Werror")
-_SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g1")
+_SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _TYPES = {
     mx.float32: "float",
     mx.bfloat16: "bfloat16",
@@ -172,7 +172,7 @@ class Program:
 
     def __init__(self, instances: Sequence[Instance], edit: Edit = _same) -> None:
         text = program_text(instances, edit)
-        self._path = build(text, "-O1", "-DCHECKED=1", "-DAS_PROGRAM=1", *_SANITIZERS)
+        self._path = build(text, "-O0", "-DCHECKED=1", "-DAS_PROGRAM=1", *_SANITIZERS)
         self._numbers = {instance: i for i, instance in enumerate(instances)}
 
     def run(
