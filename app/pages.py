@@ -151,6 +151,7 @@ def _devices(settings: Settings) -> LiveDevices:
     from app.services.camera import SCREEN, open_source
     from app.services.microphone import Microphone, rescan_devices
     from app.services.playback import Playback
+    from app.services.power import SystemPower
     from app.services.speech import SpeechOptions, system_synth
 
     return LiveDevices(
@@ -159,9 +160,9 @@ def _devices(settings: Settings) -> LiveDevices:
         make_camera=lambda clock: open_source(clock, settings.camera),
         synth=system_synth(SpeechOptions(settings.voice, settings.speech_rate / 100)),
         half_duplex=not settings.barge_in,
-    from app.services.power import SystemPower
         camera=Capture.SCREEN if settings.camera == SCREEN else Capture.CAMERA,
         speaker=settings.speaker,
         system_microphone=lambda clock: Microphone(clock, ""),
         rescan=rescan_devices,
         power=SystemPower() if settings.live_saves_power else None,
+    )

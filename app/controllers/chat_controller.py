@@ -169,7 +169,13 @@ class ChatController(QObject):
     # --- sending ---------------------------------------------------------------------------------
 
     def send(self, text: str) -> str | None:
-        """Send the text with the composer's files; returns the new message's id, None if empty."""
+        """Send the text with the composer's files; the new message's id.
+
+        None if there is nothing to send, or a file stands in the way (`Drafts.obstacle`).
+        """
+        if self.drafts.obstacle:
+            self.notice.emit(self.drafts.obstacle)
+            return None
         parts: list[Part] = list(self.drafts.take())
         if text.strip():
             parts.append(Text(text))

@@ -39,7 +39,7 @@ class DraftState(StrEnum):
 class Draft:
     """One file in the composer. thumbnail: RGBA rows, empty where there is none.
 
-    warning: it can be sent, but the loaded model cannot take it (with what would work).
+    unfit: why the loaded model cannot take it and what would work; empty where it can.
     """
 
     id: str
@@ -53,11 +53,18 @@ class Draft:
     thumbnail_height: int = 0
     problem: str = ""
     remedy: str = ""
-    warning: str = ""
+    unfit: str = ""
+
+    @property
+    def refused(self) -> str:
+        """Why it cannot be sent and what would work; empty for one that can or is looked at."""
+        if self.state is DraftState.REFUSED:
+            return f"{self.problem} {self.remedy}".strip()
+        return self.unfit
 
     def part(self) -> MediaPart | None:
         """What goes into the message."""
-        if self.attachment is None or self.state is not DraftState.READY:
+        if self.attachment is None or self.state is not DraftState.READY or self.unfit:
             return None
         match self.attachment.kind:
             case MediaKind.IMAGE:
@@ -70,9 +77,17 @@ class Draft:
                 return Document(self.attachment, self.text)
 
 
+_NO_TEXT = (
+    "“{name}” has no text of its own. Open it under Documents to have its pages read, or attach "
+    "single pages as pictures."
+)
+
+
 def refusal(kind: MediaKind, takes: Capabilities, model: str) -> str:
     """Why the loaded model cannot take this kind of file, and what would work; empty if it can."""
     name = model or "This model"
+    if not takes.chat and kind in (MediaKind.AUDIO, MediaKind.IMAGE, MediaKind.VIDEO):
+        return f"{name} only continues text. Choose an instruction-tuned model (“it”) under Models."
     if kind is MediaKind.AUDIO and not takes.audio:
         return f"{name} cannot hear. E2B, E4B and 12B can: choose one of them under Models."
     if kind is MediaKind.IMAGE and not takes.image:
@@ -112,6 +127,12 @@ class Drafts(QObject):
         busy = (DraftState.COPYING, DraftState.PREPARING, DraftState.LOOKING)
         return not any(draft.state in busy for draft in self._drafts.values())
 
+    @property
+    def obstacle(self) -> str:
+        """Why the message cannot go as it is: the first refused file's reason; empty if it can."""
+        refused = next((draft.refused for draft in self._drafts.values() if draft.refused), "")
+        return f"{refused} Remove the file to send the rest." if refused else ""
+
     def add_file(self, path: str, name: str = "") -> str:
         """Take a file in; returns the draft's id at once, `changed` tells its fate."""
         return self._add(name or path.replace("\\", "/").rsplit("/", 1)[-1], path, b"")
@@ -140,9 +161,14 @@ class Drafts(QObject):
         self.changed.emit()
 
     def _judged(self, draft: Draft) -> Draft:
-        if self._takes is None or draft.attachment is None:
-            return replace(draft, warning="")
-        return replace(draft, warning=refusal(draft.attachment.kind, self._takes, self._model))
+        if draft.attachment is None or draft.state is not DraftState.READY:
+            return replace(draft, unfit="")
+        kind = draft.attachment.kind
+        if kind is MediaKind.DOCUMENT and not draft.text.strip():
+            return replace(draft, unfit=_NO_TEXT.format(name=draft.name))
+        if self._takes is None:
+            return replace(draft, unfit="")
+        return replace(draft, unfit=refusal(kind, self._takes, self._model))
 
     def remove(self, draft_id: str) -> None:
         """Take a file out of the composer."""

@@ -213,10 +213,10 @@ def test_a_file_the_loaded_model_cannot_take_is_marked(qt, tmp_path: Path) -> No
     drafts = app.state.chat.drafts
     drafts.add_file(str(tmp_path / "p.png"))
     wait_until(lambda: drafts.all_settled)
-    assert "cannot see" in drafts.items()[0].warning
+    assert "cannot see" in drafts.items()[0].refused
     app.state.models.unload()
     wait_until(lambda: app.state.models.state is ModelState.NONE)
-    assert drafts.items()[0].warning == ""
+    assert drafts.items()[0].refused == ""
     app.close()
 
 

@@ -124,6 +124,7 @@ class ChatPage(QWidget):
         self.empty.chosen.connect(self._on_suggestion)
         composer.send.connect(self._on_send)
         composer.stop.connect(chat.stop)
+        composer.blocked.connect(self.notice.show_notice)
         composer.attach.connect(self.attach)
         composer.talk.connect(self.talk)
         composer.files.connect(self.add_files)
@@ -197,7 +198,7 @@ class ChatPage(QWidget):
         drafts = self._chat.drafts
         details = self._settings.settings.show_details
         self.composer.set_drafts(drafts.items(), show_details=details)
-        self.composer.set_can_send(drafts.all_settled)
+        self.composer.set_can_send(drafts.all_settled, drafts.obstacle)
 
     def _on_model(self) -> None:
         loaded = self._models.loaded

@@ -120,7 +120,8 @@ class Composer(Card):
     """The card at the foot of a chat.
 
     Signals: `send(text)`, `stop`, `attach`, `talk` (microphone button), `files(paths)`,
-    `image(png)`, `draft_removed(id)`, `detail_chosen(id, detail)`, `edit_cancelled`.
+    `image(png)`, `draft_removed(id)`, `detail_chosen(id, detail)`, `edit_cancelled`,
+    `blocked(reason)` when the person wants to send and a file stands in the way.
     """
 
     send = Signal(str)
@@ -132,12 +133,14 @@ class Composer(Card):
     draft_removed = Signal(str)
     detail_chosen = Signal(str, object)
     edit_cancelled = Signal()
+    blocked = Signal(str)
 
     def __init__(self, theme: Theme) -> None:
         super().__init__("composer")
         self._theme = theme
         self._busy = False
         self._can_send = True
+        self._obstacle = ""
         self._has_files = False
         self._chips: list[DraftChip] = []
         self.edit = ComposerEdit(theme)
@@ -222,9 +225,10 @@ class Composer(Card):
         self._busy = busy
         self._update_send()
 
-    def set_can_send(self, can_send: bool) -> None:
-        """False while files are still being looked at."""
-        self._can_send = can_send
+    def set_can_send(self, can_send: bool, obstacle: str = "") -> None:
+        """False while files are still being looked at; obstacle: why one stands in the way."""
+        self._can_send = can_send and not obstacle
+        self._obstacle = obstacle
         self._update_send()
 
     def set_drafts(self, drafts: Sequence[Draft], *, show_details: bool) -> None:
@@ -260,6 +264,8 @@ class Composer(Card):
             text = self.text
             self.edit.clear()
             self.send.emit(text)
+        elif self._obstacle and not self._busy:
+            self.blocked.emit(self._obstacle)
 
     def _ready(self) -> bool:
         return self._can_send and (bool(self.text.strip()) or self._has_files)

@@ -96,7 +96,7 @@ class DraftChip(Card):
         super().__init__("well")
         self._theme = theme
         self._draft = draft
-        refused = draft.state is DraftState.REFUSED
+        refused = bool(draft.refused)
         self.setAccessibleName(f"Attached {draft.name}")
         row = QHBoxLayout(self)
         row.setContentsMargins(*[theme.px(4)] * 4)
@@ -108,7 +108,7 @@ class DraftChip(Card):
         remove = IconButton(theme, "x", f"Remove {draft.name}", size=14)
         remove.clicked.connect(lambda: self.removed.emit(draft.id))
         row.addWidget(remove)
-        self.setFixedWidth(theme.px(340 if refused or draft.warning else 220))
+        self.setFixedWidth(theme.px(340 if refused else 220))
 
     def sizeHint(self) -> QSize:
         """At least as high as the thumbnail."""
@@ -120,10 +120,8 @@ class DraftChip(Card):
         column = QVBoxLayout()
         column.setSpacing(0)
         column.addWidget(ElidedLabel(draft.name, "secondary"))
-        if draft.state is DraftState.REFUSED:
-            column.addWidget(Label(f"{draft.problem} {draft.remedy}".strip(), "danger", wrap=True))
-        elif draft.warning:
-            column.addWidget(Label(draft.warning, "warn", wrap=True))
+        if draft.refused:
+            column.addWidget(Label(draft.refused, "danger", wrap=True))
         elif draft.state in STATE_WORDS:
             column.addWidget(Label(STATE_WORDS[draft.state], "caption"))
         elif draft.attachment is not None and draft.attachment.kind is MediaKind.IMAGE:
