@@ -116,6 +116,12 @@ class Sampler:
             logits = mx.where(self._banned, -mx.inf, logits)
         return mx.argmax(logits, axis=-1)
 
+    def draw(self, logits: mx.array) -> tuple[mx.array, mx.array, mx.array]:
+        """Pick one token [1] and tell what it was drawn from; see :meth:`distribution`."""
+        ids, logs = self.distribution(logits)
+        self._key, key = mx.random.split(self._key)
+        return ids[mx.random.categorical(logs, key=key)].reshape(1), ids, logs
+
     def distribution(
         self, logits: mx.array, allowed: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:

@@ -89,10 +89,11 @@ def load_model(
         logger.info(notice)
     matrices, plain = checked(tensors, config)
     tensors.clear()
-    dtype = dtype or _default_dtype(plain)
+    dtype = dtype or default_dtype(plain["language_model.norm.weight"].dtype)
     model = Gemma4(config)
     model.notices.extend(notices)
-    _assign(model, matrices, plain, dtype)
+    assign(model, matrices, plain, dtype)
+    model.language_model.set_table_dtype(dtype)
     model.eval()
     if not lazy:
         materialise(model, progress)
@@ -156,8 +157,17 @@ def checked(
     Raises:
         WeightsError: naming what is missing, unknown, or of the wrong shape.
     """
+    table = _with_split_experts(checkpoint_tensors(config), tensors)
+    method = (config.quantization or {}).get("quant_method")
+    hint = f" Weights packed by {method!r} are not supported." if method else ""
+    return held_against(table, tensors, hint)
+
+
+def held_against(
+    table: dict[str, TensorSpec], tensors: dict[str, mx.array], hint: str = ""
+) -> tuple[dict[str, Matrix], dict[str, mx.array]]:
+    """As :func:`checked`, for any table of tensors; ``hint`` ends the error's sentence."""
     left = dict(tensors)
-    table = _with_split_experts(checkpoint_tensors(config), left)
     matrices: dict[str, Matrix] = {}
     plain: dict[str, mx.array] = {}
     missing, misshaped = [], []
@@ -174,13 +184,11 @@ def checked(
             missing.append(str(error.args[0]))
         except ValueError as error:
             misshaped.append(f"{name} {error}")
-    _refuse(missing, list(left), misshaped, config)
+    _refuse(missing, list(left), misshaped, hint)
     return matrices, plain
 
 
-def _refuse(
-    missing: list[str], extra: list[str], misshaped: list[str], config: Gemma4Config
-) -> None:
+def _refuse(missing: list[str], extra: list[str], misshaped: list[str], hint: str) -> None:
     faults = []
     if missing:
         faults.append(f"{len(missing)} missing ({_some(missing)})")
@@ -191,8 +199,6 @@ def _refuse(
     if not faults:
         return
     logger.info("missing %s, unknown %s, mis-shaped %s", missing, extra, misshaped)
-    method = (config.quantization or {}).get("quant_method")
-    hint = f" Weights packed by {method!r} are not supported." if method else ""
     raise WeightsError(
         f"The checkpoint's tensors do not fit its config.json: {'; '.join(faults)}.{hint} "
         "Download it again or choose another conversion."
@@ -278,13 +284,14 @@ def _without_compiler_compile_nothing() -> None:
         mx.disable_compile()
 
 
-def _default_dtype(plain: dict[str, mx.array]) -> mx.Dtype:
+def default_dtype(stored: mx.Dtype) -> mx.Dtype:
+    """The type to compute in: the checkpoint's own on a GPU, float32 on the CPU."""
     on_gpu = mx.default_device().type == mx.DeviceType.gpu
-    return plain["language_model.norm.weight"].dtype if on_gpu else mx.float32
+    return stored if on_gpu else mx.float32
 
 
-def _assign(
-    model: Gemma4, matrices: dict[str, Matrix], plain: dict[str, mx.array], dtype: mx.Dtype
+def assign(
+    model: nn.Module, matrices: dict[str, Matrix], plain: dict[str, mx.array], dtype: mx.Dtype
 ) -> None:
     """Put every tensor into its module; both dictionaries are emptied."""
     replaced = []
@@ -302,7 +309,6 @@ def _assign(
             replaced += _replacement(path, _fill(module, matrix, _dtype_of(path, dtype)))
     if replaced:
         model.update_modules(tree_unflatten(replaced))
-    model.language_model.set_table_dtype(dtype)
     cast = [(name, array.astype(_dtype_of(name, dtype))) for name, array in plain.items()]
     model.update(tree_unflatten(cast))
     plain.clear()
