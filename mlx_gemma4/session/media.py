@@ -52,14 +52,20 @@ class MediaMemory:
         for known in (self._fed.get(run.key), self.features.get(run.key)):
             if known is not None:
                 return known
-        medium = self._sources[run.key]()
+        return self.encode(self._sources[run.key]())
+
+    def encode(self, medium: Media) -> mx.array:
+        """Evaluated soft tokens [n, hidden] of a medium, encoded now unless they are still kept."""
+        known = self.features.get(medium.key)
+        if known is not None:
+            return known
         if isinstance(medium, ImagePatches):
             rows = self._model.encode_image(medium)
         else:
             rows = self._model.encode_audio(medium)
         mx.eval(rows)
         self.encoded += 1
-        self.features.put(run.key, rows)
+        self.features.put(medium.key, rows)
         return rows
 
     def forget_all_but(self, keys: Iterable[str]) -> None:

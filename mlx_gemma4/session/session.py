@@ -19,7 +19,7 @@ import numpy as np
 from mlx_gemma4.chat import ChatOptions, ChatState, ToolDeclaration
 from mlx_gemma4.errors import PromptError, SessionError
 from mlx_gemma4.generate import Clock, Decoder, Finish, GenerateOptions, Reason, notice_of
-from mlx_gemma4.messages import Message, ToolCall
+from mlx_gemma4.messages import Image, Message, ToolCall
 from mlx_gemma4.model import Gemma4
 from mlx_gemma4.processor import Processor
 from mlx_gemma4.reply import Delta
@@ -307,6 +307,19 @@ class Session:
         self.end_clip()
         self._place(self._live.place_frames(newest_only=False)[0])
         self._place([Tokens(tuple(self._writer.text(text.strip())))])
+
+    def encode_ahead(self, part: Image) -> int:
+        """Encode a picture that a later message will bring; legal between two events of a reply.
+
+        Returns:
+            Its soft tokens.
+
+        Raises:
+            MediaError: the picture cannot be used.
+        """
+        patches = self._processor.image(part.source, part.budget)
+        self._media.encode(patches)
+        return patches.soft_tokens
 
     def end_clip(self) -> None:
         """Close the open clip: a pause of 300 ms or more, 30 seconds, or the end of the turn."""
