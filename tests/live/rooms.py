@@ -65,6 +65,7 @@ class Room:
     """
 
     def __init__(self, delay_s=0.04, decay_s=0.15, gain=0.5, seed=0):
+        self.gain = gain
         count = int(decay_s * RATE)
         tail = np.random.default_rng(seed).standard_normal(count)
         tail = tail * 10 ** (-3 * np.arange(count) / count)

@@ -2,16 +2,15 @@
 
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
 import pytest
 
 from tests.live.rooms import say, silence
+from tests.live.sink_monitor import LiveProcess
 from tests.live.virtual_sound import VirtualSound
 
 QUESTION = np.concatenate([silence(0.3), say("What is the shape on the screen?"), silence(0.3)])
@@ -35,47 +34,12 @@ def sound(tmp_path_factory):
     server.stop()
 
 
-class Live:
-    """A running `facet live`; its events as they come."""
-
-    def __init__(self, sound, *words):
-        environment = {**os.environ, **sound.environment, "QT_QPA_PLATFORM": "offscreen"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "live", *words],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self.seen, self._queue = [], queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            self._queue.put((time.monotonic(), json.loads(line)))
-
-    def until(self, event, seconds=25.0, **fields):
-        """Wait for an event with these fields; gives (time, event)."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                when, got = self._queue.get(timeout=left)
-            except queue.Empty:
-                break
-            self.seen.append(got)
-            if got["event"] == event and all(got.get(k) == v for k, v in fields.items()):
-                return when, got
-        kinds = [e.get("text", e["event"]) for e in self.seen if e["event"] != "caption_moved"]
-        raise AssertionError(f"no {event} {fields} among {kinds}")
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(timeout=10)
-
-
 def test_a_spoken_question_is_answered_aloud_and_can_be_interrupted(sound, tmp_path):
     script = tmp_path / "script.json"
     script.write_text(json.dumps(SCRIPT))
     recording = tmp_path / "speaker.raw"
     recorder = sound.record_speaker(recording)
-    live = Live(sound, "--script", str(script), "--mic", "facet", "--say", "facet")
+    live = LiveProcess(sound, "--script", str(script), "--mic", "facet", "--say", "facet")
     try:
         live.until("state_changed", user="listening")
         time.sleep(0.5)
@@ -99,7 +63,7 @@ def test_a_spoken_question_is_answered_aloud_and_can_be_interrupted(sound, tmp_p
 
 
 def test_a_missing_microphone_is_told_in_one_sentence(sound):
-    live = Live(sound, "--script", "instant", "--mic", "no such device", "--say", "facet")
+    live = LiveProcess(sound, "--script", "instant", "--mic", "no such device", "--say", "facet")
     _, notice = live.until("live_notice", kind="microphone_problem")
     assert "no such device" in notice["text"]
     assert live.process.wait(timeout=15) == 2
