@@ -17,6 +17,7 @@ from app.documents.sizing import wanted_size
 from app.documents.suggest import suggest
 from app.documents.types import (
     WHOLE,
+    Box,
     DocumentError,
     DocumentInfo,
     DocumentKind,
@@ -109,6 +110,22 @@ class DocumentReader:
             message = f"“{Path(path).name}” is made of pages; they are looked at one by one."
             raise DocumentError(DocumentProblem.UNSUPPORTED, message)
         return read_text(Path(path), found), b""
+
+    def do_searchable_pdf(
+        self, path: str, pages: list[dict[str, Any]], target: str, password: str = ""
+    ) -> _Answer:
+        """Write a copy of the document that can be searched."""
+        from app.documents.searchable import write_searchable
+
+        source = self._pages(path, password)
+        texts = [wire.page_text_of(page) for page in pages]
+
+        def lines_of(page: int) -> tuple[tuple[Box, ...], Plan]:
+            plan = self._plan(path, page, password)
+            lines, shape = self._lines(plan, page)
+            return lines.fractions(*shape), plan
+
+        return wire.plain(write_searchable(source, password, texts, Path(target), lines_of)), b""
 
     def _plan(self, path: str, page: int, password: str) -> Plan:
         """How the page is prepared; looked at once."""

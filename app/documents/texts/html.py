@@ -10,6 +10,7 @@ from app.documents.texts.plain import decode, read_bytes
 from app.documents.texts.writing import MOST_CHARACTERS, join_blocks, one_line, table
 
 _DECLARED = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
+_SPACES = re.compile(r"\s+")
 _HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "head"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BREAKING = frozenset(_HEADINGS) | {
@@ -37,6 +38,14 @@ def html_to_markdown(source: str) -> str:
     return join_blocks(writer.finish())
 
 
+def table_rows(source: str) -> list[list[str]]:
+    """The rows of the first table of a piece of HTML; cells keep their line breaks."""
+    writer = _Writer()
+    writer.feed(source[:MOST_CHARACTERS])
+    writer.close()
+    return writer.first_table()
+
+
 class _Writer(HTMLParser):
     """Gathers text into blocks. Depth is counted, never recursed into."""
 
@@ -49,6 +58,7 @@ class _Writer(HTMLParser):
         self._prefix = ""
         self._lists: list[list[str | int]] = []  # [kind, next number]
         self._table: _Table | None = None
+        self._rows: list[list[str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _HIDDEN:
@@ -82,8 +92,7 @@ class _Writer(HTMLParser):
         if self._table is not None:
             self._table.end(tag)
             if self._table.depth == 0:
-                self._blocks.append(table(self._table.rows))
-                self._table = None
+                self._close_table(self._table)
             return
         if tag in _BREAKING:
             self._flush()
@@ -103,9 +112,22 @@ class _Writer(HTMLParser):
     def finish(self) -> list[str]:
         """All blocks; list items that follow each other are one."""
         if self._table is not None:
-            self._blocks.append(table(self._table.rows))
+            self._close_table(self._table)
         self._flush()
         return _joined_lists(self._blocks)
+
+    def first_table(self) -> list[list[str]]:
+        """The rows of the first table, as they are."""
+        if not self._rows and self._table is not None:
+            self._close_table(self._table)
+        return self._rows
+
+    def _close_table(self, ended: _Table) -> None:
+        ended.close()
+        rows = [row for row in ended.rows if row]
+        self._rows = self._rows or [[_cell_text(text) for text in row] for row in rows]
+        self._blocks.append(table(rows))
+        self._table = None
 
     def _in_table(self, tag: str, attributes: dict[str, str | None]) -> bool:
         if self._table is None:
@@ -168,9 +190,13 @@ class _Table:
             self._close_cell()
 
     def add(self, data: str) -> None:
-        """Text."""
+        """Text; its own line breaks mean nothing in HTML."""
         if self._cell is not None:
-            self._cell.append(one_line(data) if data.strip() else " ")
+            self._cell.append(_SPACES.sub(" ", data))
+
+    def close(self) -> None:
+        """The table ends, also without its tag."""
+        self._close_cell()
 
     def _close_cell(self) -> None:
         if self._cell is None or self._cells > MOST_CELLS:
@@ -180,6 +206,10 @@ class _Table:
         self.rows[-1] += ["".join(self._cell), *[""] * (self._span - 1)]
         self._cells += self._span
         self._cell = None
+
+
+def _cell_text(text: str) -> str:
+    return "\n".join(one_line(line) for line in text.strip().splitlines())
 
 
 def _joined_lists(blocks: list[str]) -> list[str]:
