@@ -224,6 +224,7 @@ class Decoder:
         tokenizer: of the model.
         options: how to reply.
         call_prefix: start of the ids of tool calls.
+        stops: whether stop tokens end the reply; without, it always has its full length.
 
     Raises:
         ToolError: the constraint is not usable.
@@ -236,12 +237,13 @@ class Decoder:
         options: GenerateOptions,
         *,
         call_prefix: str = "call",
+        stops: bool = True,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._options = options
         self._call_prefix = call_prefix
-        self._stop = stop_ids(model, tokenizer) | set(options.stop)
+        self._stop = stop_ids(model, tokenizer) | set(options.stop) if stops else set[int]()
         constraint = options.constraint
         self._matcher = constraint.matcher(tokenizer) if constraint else None
         self._speculation: Speculation | None = None

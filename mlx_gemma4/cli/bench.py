@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     modes = parser.add_argument_group("modes (several may be given)")
     modes.add_argument("--graph", action="store_true", help="kernels, bytes and sorts per token")
     modes.add_argument("--session", action="store_true", help="cold turn against warm turn")
+    modes.add_argument("--draft", action="store_true", help="several tokens verified in one pass")
     modes.add_argument("--live", action="store_true", help="end of speech to first token")
     modes.add_argument("--memory", action="store_true", help="memory against prompt length")
     what = parser.add_argument_group("what is run")
@@ -92,12 +93,13 @@ def _own_arguments() -> list[str]:
 def _modes(
     args: argparse.Namespace,
 ) -> list[tuple[bool, Callable[[argparse.Namespace], Section]]]:
-    any_mode = args.graph or args.session or args.live or args.memory
+    any_mode = args.graph or args.session or args.live or args.memory or args.draft
     return [
         (not any_mode, _speed),
         (args.graph, _graph),
         (args.memory, _memory),
         (args.session, _session),
+        (args.draft, _drafts),
         (args.live, _live),
     ]
 
@@ -144,6 +146,17 @@ def _session(args: argparse.Namespace) -> Section:
         shape_json(args.shape or "e2b", args.depth or _SESSION_DEPTH),
         tokens=args.prompt or _SESSION_TOKENS,
         repeats=args.repeats,
+    )
+
+
+def _drafts(args: argparse.Namespace) -> Section:
+    from mlx_gemma4.bench.drafts import drafts_section
+    from mlx_gemma4.bench.shapes import shape_json
+
+    return drafts_section(
+        shape_json(args.shape or "e2b", args.depth or _SESSION_DEPTH),
+        prompt=args.prompt or 64,
+        decode=max(args.decode, 64),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlx_gemma4.prefill import Progress
     from mlx_gemma4.processor import MediaOptions, Processor
     from mlx_gemma4.reply import Delta
+    from mlx_gemma4.speculation import DraftSource
     from mlx_gemma4.tools import ToolOutcome
 
 _KINDS: dict[str, Callable[[str], MediaPart]] = {"image": Image, "audio": Audio, "video": Video}
@@ -72,6 +73,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--min-p", type=float, default=0.0, metavar="P")
     sampling.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X")
     sampling.add_argument("--seed", type=int, help="makes a reply repeatable")
+    sampling.add_argument(
+        "--draft",
+        metavar="lookup|PATH_OR_REPO",
+        help="decode several tokens at once where drafts stand: looked up in the conversation, or "
+        "made by the model's assistant checkpoint",
+    )
     parser.add_argument("--stats", action="store_true", help="say what each reply cost")
 
 
@@ -158,7 +165,26 @@ def generate_options(args: argparse.Namespace) -> GenerateOptions:
         max_tokens=args.max_tokens,
         sampling=sampling,
         constraint=None if schema is None else _schema(schema),
+        draft=_draft(args.draft),
     )
+
+
+def _draft(name: str | None) -> DraftSource | None:
+    """What ``--draft`` names.
+
+    Raises:
+        ConfigError: no assistant checkpoint. WeightsError: a damaged one.
+    """
+    if name is None:
+        return None
+    if name == "lookup":
+        from mlx_gemma4.drafter_lookup import PromptLookup
+
+        return PromptLookup()
+    from mlx_gemma4.drafter import load_assistant
+    from mlx_gemma4.loading import resolve
+
+    return load_assistant(resolve(name))
 
 
 def _schema(path: str) -> Any:
@@ -221,8 +247,18 @@ def describe_usage(usage: Usage) -> str:
         f"prompt {usage.prompt_tokens} tokens ({usage.cached_tokens} reused), "
         f"{usage.prefill_s:.2f} s, {rate:.0f} tokens/s; "
         f"first token after {usage.first_token_s:.2f} s; "
-        f"reply {usage.generated_tokens} tokens, {usage.tokens_per_s:.1f} tokens/s; "
+        f"reply {usage.generated_tokens} tokens, {usage.tokens_per_s:.1f} tokens/s"
+        f"{_drafts(usage)}; "
         f"peak {usage.peak_bytes / 1e9:.2f} GB"
+    )
+
+
+def _drafts(usage: Usage) -> str:
+    if not usage.draft_blocks:
+        return ""
+    return (
+        f" ({usage.drafted_tokens} drafted in {usage.draft_blocks} blocks, "
+        f"{100 * usage.acceptance:.0f} % stood)"
     )
 
 

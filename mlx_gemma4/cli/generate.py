@@ -30,6 +30,7 @@ examples:
   mlx-gemma4 generate --prompt "Three primes" --json-schema list.json --temperature 0
   mlx-gemma4 generate --prompt "How big is photo.jpg?" --tools my_tools.py
   mlx-gemma4 generate --model ./gemma-4-e2b --raw --prompt "Once upon a time"
+  mlx-gemma4 generate --prompt "Say it again: ..." --draft lookup --stats
   cat letter.txt | mlx-gemma4 generate --system "Answer in one sentence."
 """
 _MAX_STDIN = 8_000_000

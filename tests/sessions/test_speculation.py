@@ -54,8 +54,7 @@ def reply_ids(model, processor, inputs, tokens, **more):
     from mlx_gemma4.prefill import prefill
 
     options = GenerateOptions(tokens, sampling=GREEDY, loop_guard=False, **more)
-    decoder = Decoder(model, processor.tokenizer, options)
-    decoder._stop = set()
+    decoder = Decoder(model, processor.tokenizer, options, stops=False)
     cache = model.make_cache()
     steps = prefill(model, inputs, cache)
     try:
