@@ -15,6 +15,7 @@ from collections.abc import Sequence
 _COMMANDS = {
     "doctor": ("app.cli.doctor", "check this machine, the models and the engine"),
     "live": ("app.cli.live", "talk to the model in the terminal, with microphone and camera"),
+    "ocr": ("app.cli.ocr", "read documents: text, tables, searchable PDFs"),
     "transcribe": ("app.cli.transcribe", "write down what is said in a recording"),
 }
 _EXAMPLES = """examples:

@@ -91,6 +91,8 @@ def _live_start(app: App) -> LiveStartOptions:
 
 def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     """The documents page; its worker is started when the first file is opened."""
+    from app.controllers.chat_controller import ChatController
+    from app.controllers.document_asking import DocumentAsking
     from app.controllers.document_controller import DocumentController
     from app.controllers.document_export import DocumentExport
     from app.services.document_export import ExportService
@@ -102,7 +104,13 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     pictures, exports = DocumentPages(parent=window), ExportService(parent=window)
     controller = DocumentController(library, pictures, app.engine, app.paths.documents, window)
     export = DocumentExport(exports, parent=window)
-    page = DocumentsPage(window.theme, controller, export, app.state.models, app.state.settings)
+    state = app.state
+    chat = ChatController(
+        app.library, app.engine, state.conversations, lambda: state.settings.settings, window
+    )
+    asking = DocumentAsking(controller, library, app.library, app.engine, chat, window)
+    page = DocumentsPage(window.theme, controller, asking, export, state.models, state.settings)
+    page.chat_wanted.connect(window.open_chat)
     page.models_wanted.connect(lambda: window.show_page("models"))
     page.done.connect(window.job_done)
     window.add_page("documents", "Documents", "scan-text", page, before="models")
@@ -110,7 +118,7 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     window.documents_wanted.connect(lambda _paths: window.show_page("documents"))
     for service in (pictures, exports, library):
         app.closing.append(service.close)
-    app.closing.insert(0, page.reader.text.save_now)
+    app.closing[:0] = [page.reader.text.save_now, chat.save_now]
     controller.reading.resume()
     return controller
 

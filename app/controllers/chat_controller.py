@@ -7,7 +7,7 @@ or while it is shown, a streaming answer at most half a second behind.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -181,6 +181,10 @@ class ChatController(QObject):
             parts.append(Text(text))
         if not parts:
             return None
+        return self._say(self._conversation.leaf_id, tuple(parts))
+
+    def send_parts(self, parts: Sequence[Part]) -> str:
+        """Send a message that was put together elsewhere (pages and a question); returns its id."""
         return self._say(self._conversation.leaf_id, tuple(parts))
 
     def edit(self, message_id: str, text: str, media: tuple[MediaPart, ...] | None = None) -> str:

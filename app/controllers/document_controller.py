@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 from PySide6.QtCore import QObject, Signal
 
@@ -17,6 +18,7 @@ from app.controllers.document_reading import DocumentReading
 from app.controllers.document_state import OpenDocument, Progress
 from app.core.conversation import new_id
 from app.core.errors import ErrorKind, Failure
+from app.documents.intake import Intake, expand
 from app.documents.types import DocumentError, DocumentInfo, DocumentProblem, ReadingDetail
 from app.services.document_library import DocumentLibrary
 from app.services.document_pages import DocumentPages
@@ -51,6 +53,7 @@ class DocumentController(QObject):
     notice = Signal(str)
     failed = Signal(object)
     reading_finished = Signal(str)
+    _expanded = Signal(object)
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class DocumentController(QObject):
         reading.finished.connect(self.reading_finished)
         library.failed.connect(self.failed)
         library.found.connect(self._on_found)
+        self._expanded.connect(self._on_expanded)
         self.pictures.opened.connect(self._on_opened)
         self.pictures.refused.connect(self._on_refused)
 
@@ -118,18 +122,32 @@ class DocumentController(QObject):
     # --- coming and going ------------------------------------------------------------------------
 
     def add(self, paths: Sequence[str]) -> list[str]:
-        """Open files and everything in folders, and read them; returns the new ids in order.
+        """Open files and what can be read in folders, and read them; returns the files' ids.
 
         A file that is here already is shown again and not read a second time.
         """
-        files, left_out = _files_of(paths)
-        if left_out:
-            self.notice.emit(f"Only the first {MOST_FILES:,} files are opened; the rest are not.")
-        ids = [self._add(path) for path in files]
-        self.list_changed.emit()
+        folders = [path for path in paths if Path(path).is_dir()]
+        if folders:
+            Thread(target=self._look_into, args=(folders,), daemon=True).start()
+        return self._add_all([path for path in paths if path not in folders])
+
+    def _add_all(self, paths: Sequence[str]) -> list[str]:
+        ids = [self._add(str(Path(path).absolute())) for path in paths]
         if ids:
+            self.list_changed.emit()
             self.show(ids[0], 0)
         return ids
+
+    def _look_into(self, folders: Sequence[str]) -> None:
+        """On a thread: which files in these folders can be read (first bytes only)."""
+        self._expanded.emit(expand(folders, MOST_FILES))
+
+    def _on_expanded(self, intake: Intake) -> None:
+        if intake.cut:
+            self.notice.emit(f"Only the first {MOST_FILES:,} files are opened; the rest are not.")
+        elif not intake.files:
+            self.notice.emit("There is no document in this folder.")
+        self._add_all([str(path) for path in intake.files])
 
     def add_picture(self, png: bytes, name: str) -> str:
         """Keep a pasted or taken picture as a file of its own and read it."""
@@ -298,22 +316,3 @@ _EDITABLE = (PageState.NEW, PageState.FAILED, PageState.DONE)
 def _failure(problem: DocumentError) -> Failure:
     kind = _PROBLEM_KINDS.get(problem.kind, ErrorKind.BAD_FILE)
     return Failure(kind, problem.message, detail=problem.detail)
-
-
-def _files_of(paths: Sequence[str]) -> tuple[list[str], bool]:
-    """Files as they are, folders as the files inside (no hidden ones), and whether some are left.
-
-    Nothing is opened here; what a file is shows when the worker looks at it.
-    """
-    found: list[str] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            found.append(str(path.absolute()))
-            continue
-        for inner in sorted(path.absolute().rglob("*")):
-            hidden = any(part.startswith(".") for part in inner.relative_to(path.absolute()).parts)
-            if inner.is_file() and not hidden:
-                found.append(str(inner))
-            if len(found) > MOST_FILES:
-                return found[:MOST_FILES], True
-    return found[:MOST_FILES], len(found) > MOST_FILES

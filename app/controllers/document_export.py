@@ -10,6 +10,7 @@ from PySide6.QtGui import QDesktopServices
 from app.controllers.document_state import OpenDocument
 from app.core.conversation import new_id
 from app.core.errors import Failure
+from app.documents.export import ExportFormat
 from app.documents.types import PageText
 from app.services.document_export import ExportService
 from app.store.documents import PageState
@@ -28,18 +29,18 @@ class DocumentExport(QObject):
         service.written.connect(self._on_written)
         service.refused.connect(self._on_refused)
 
-    def suggested_path(self, document: OpenDocument, kind: str) -> str:
+    def suggested_path(self, document: OpenDocument, kind: ExportFormat) -> str:
         """Beside the document, with another ending; never the document itself."""
         path = Path(document.record.path)
         folder = path.parent if path.parent.is_dir() else Path.home()
         stem = Path(document.record.name).stem or "document"
-        if kind == "pdf":
+        if kind is ExportFormat.PDF:
             stem += " (searchable)"
         elif f".{kind}" == path.suffix.lower():
             stem += " (read)"
         return str(folder / f"{stem}.{kind}")
 
-    def start(self, document: OpenDocument, kind: str, path: str) -> None:
+    def start(self, document: OpenDocument, kind: ExportFormat, path: str) -> None:
         """Write the pages that are read; `finished` or `failed` follows."""
         token = new_id()
         self._mine.add(token)

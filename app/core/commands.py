@@ -313,9 +313,9 @@ class ReadDocument:
     for the pages that are missing.
 
     detail: a value of `app.documents.types.ReadingDetail`; "auto" lets each page choose. task: a
-    value of `app.documents.prompts.Task`; json_schema for the one that fills a schema. language: a
-    hint, empty where it is not known. text_layer: "use" a good one instead of looking at the page,
-    "check" what was read against it, or "ignore" it. as_is: pages to be looked at without
+    value of `app.documents.prompts.ReadingTask`; json_schema for "fields". language: its name in
+    English, empty where it is not known. text_layer: "use" a good one instead of looking at the
+    page, "check" what was read against it, or "ignore" it. as_is: pages to be looked at without
     straightening them. password: of an encrypted file; it is never stored.
     """
 

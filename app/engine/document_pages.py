@@ -11,7 +11,12 @@ from dataclasses import dataclass, replace
 
 from app.core.commands import ReadDocument
 from app.core.events import PageDifference, PageFinished, PageLine
+from app.documents.checks import check_text
+from app.documents.crosscheck import compare
 from app.documents.host import DocumentHost
+from app.documents.prompts import ReadingTask
+from app.documents.stitch import stitch
+from app.documents.tiles import plan
 from app.documents.types import (
     Box,
     DocumentError,
@@ -21,15 +26,15 @@ from app.documents.types import (
     ReadingDetail,
     TextLine,
 )
-from app.engine.page_shim import (
-    check_page,
-    compare,
+from app.engine.page_lines import (
     layer_is_good,
     layer_markdown,
-    place_lines,
-    plan_tiles,
-    stitch,
+    layer_places,
+    layer_text,
+    places,
 )
+
+MOST_DIFFERENCES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class LoadedPage:
     """Everything about a page but what the model says.
 
     pictures: one, or one for each tile; empty where the text layer is used or there is a problem.
-    layer: lines of the PDF's own text, empty where there is none or it is not asked for.
+    layer: lines of the PDF's own text, empty where there is none or it is not asked for. shape:
+    width and height of the page in one unit.
     """
 
     page: int
@@ -47,6 +53,7 @@ class LoadedPage:
     use_layer: bool = False
     segments: tuple[Box, ...] = ()
     tiles: tuple[PagePart, ...] = ()
+    shape: tuple[float, float] = (1.0, 1.0)
     problem: DocumentError | None = None
     seconds: float = 0.0
 
@@ -63,7 +70,7 @@ class LoadedPage:
             layer_markdown(self.layer),
             seconds=self.seconds,
             source="layer",
-            lines=tuple(PageLine(line.text, *line.box) for line in self.layer),
+            lines=layer_places(self.layer),
         )
 
     def finished(
@@ -74,33 +81,49 @@ class LoadedPage:
         tokens: int,
         seconds: float,
     ) -> PageFinished:
-        """The page as the model read it: stitched, looked through, compared with the text layer."""
-        found = check_page(stitch(texts), finish=_worst(ends))
-        differences = compare(found.text, self.layer) if self.layer else ()
+        """The page as the model read it: stitched, looked through, compared with the text layer.
+
+        Args:
+            job_id: of the job.
+            texts: of the picture, or of each tile.
+            ends: why each of them ended: "stop", "length" or "loop".
+            tokens: generated in all.
+            seconds: from the first look to the last word.
+        """
+        stitched = stitch(texts, self.tiles)
+        text = stitched.text.strip()
+        problems = check_text(text, complete=all(end == "stop" for end in ends))
+        notices = [problem.message for problem in problems]
+        if stitched.doubtful:
+            notices.append("The parts of this page could not be joined with certainty.")
         return PageFinished(
             job_id,
             self.page,
-            found.text,
+            text,
             tokens=tokens,
             seconds=seconds,
-            notices=found.notices,
+            notices=tuple(dict.fromkeys(notices)),
             detail=self.detail.value,
-            incomplete=found.incomplete,
-            differences=tuple(PageDifference(d.start, d.end, d.layer) for d in differences),
-            lines=_placed(found.text, self.layer, self.segments),
+            incomplete=any(problem.kind in ("loop", "cut") for problem in problems),
+            differences=self._differences(text),
+            lines=self._places(text),
         )
 
+    def _differences(self, text: str) -> tuple[PageDifference, ...]:
+        if not self.layer:
+            return ()
+        found = compare(text, layer_text(self.layer)).differences[:MOST_DIFFERENCES]
+        return tuple(PageDifference(d.start, d.end, d.layer) for d in found)
 
-def _worst(ends: Sequence[str]) -> str:
-    return next((end for end in ("loop", "length") if end in ends), "stop")
+    def _places(self, text: str) -> tuple[PageLine, ...]:
+        """Where lines stand: the text layer knows, else the lines of writing found by looking."""
+        if self.layer:
+            return layer_places(self.layer)
+        return places(text, self.segments, *self.shape)
 
 
-def _placed(text: str, layer: Sequence[TextLine], segments: Sequence[Box]) -> tuple[PageLine, ...]:
-    """Where lines stand: the text layer knows, else the lines of writing found by looking."""
-    if layer:
-        return tuple(PageLine(line.text, *line.box) for line in layer)
-    placed = place_lines(text, segments)
-    return tuple(PageLine(line, *box) for line, box in placed if box is not None)
+# What the text layer can answer by itself; anything else has to be looked at.
+_TEXT_TASKS = (ReadingTask.PAGE, ReadingTask.TEXT)
 
 
 class PageLoader:
@@ -127,13 +150,13 @@ class PageLoader:
         if facts.has_text and job.text_layer != "ignore":
             layer = host.lines(job.path, page)
         good = bool(layer) and layer_is_good(layer)
-        if good and job.text_layer == "use" and job.task == "page":
+        if good and job.text_layer == "use" and job.task in _TEXT_TASKS:
             return LoadedPage(page, layer=layer, use_layer=True)
         detail = self._detail(facts)
         prepared = page not in job.as_is
         tiles: tuple[PagePart, ...] = ()
         if detail is ReadingDetail.TILES:
-            tiles = tuple(plan_tiles(facts))
+            tiles = plan(facts.width, facts.height, facts.letter_height)
         return LoadedPage(
             page,
             detail,
@@ -141,6 +164,7 @@ class PageLoader:
             layer if good else (),
             segments=() if good else host.segments(job.path, page, prepared=prepared),
             tiles=tiles,
+            shape=(facts.width, facts.height),
         )
 
     def _detail(self, facts: PageFacts) -> ReadingDetail:

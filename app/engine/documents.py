@@ -28,6 +28,7 @@ from app.core.events import (
     PageStarted,
     TextDelta,
 )
+from app.documents.checks import LoopWatch
 from app.documents.host import DocumentHost
 from app.documents.types import (
     DocumentError,
@@ -188,18 +189,21 @@ class _Reading:
         started = time.perf_counter()
         texts, ends, tokens = [], [], 0
         for part in range(len(loaded.pictures)):
-            text = ""
+            text, end, loops = "", "", LoopWatch()
             for piece in eyes.read(loaded, part):
                 text += piece.text
                 tokens += piece.tokens
-                if piece.finish:
-                    ends.append(piece.finish)
+                end = piece.finish or end
                 if piece.text:
                     yield TextDelta(self._job.job_id, piece.text, page=loaded.page)
                 if self._context.cancelled():
                     return
+                if loops.feed(piece.text):
+                    end = "loop"
+                    break
                 self._encode_ahead(eyes)
             texts.append(text)
+            ends.append(end or "length")
         self._tokens += tokens
         seconds = time.perf_counter() - started
         yield loaded.finished(self._job.job_id, texts, ends, tokens, seconds)

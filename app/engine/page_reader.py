@@ -12,12 +12,12 @@ import numpy as np
 
 from app.core.commands import ReadDocument
 from app.core.errors import AppError, ErrorKind
+from app.documents.prompts import ReadingTask, instruction
 from app.documents.types import PagePicture, ReadingDetail
 from app.engine.chat import LoadedModel
 from app.engine.document_pages import LoadedPage
 from app.engine.documents import Piece
 from app.engine.jobs import JobContext
-from app.engine.page_shim import Task, instruction
 from mlx_gemma4.constrain import Constraint
 from mlx_gemma4.errors import MediaError, PromptError
 from mlx_gemma4.generate import Finish, GenerateOptions
@@ -46,11 +46,11 @@ class PageReader:
         self._session = Session(
             loaded.model, loaded.processor, SNAPSHOT_BYTES, context=loaded.context_tokens or None
         )
-        self._text = _instruction(loaded, job)
+        self._loaded, self._job = loaded, job
         self._options = _options(job, self._session.context)
         self._watch = Watch(cancelled=context.cancelled)
         self._pages = 0
-        self._session.sync([Message("instruction", "user", (Text(self._text),))])
+        self._prefix = ""
 
     @property
     def session(self) -> Session:
@@ -64,9 +64,11 @@ class PageReader:
     def read(self, page: LoadedPage, part: int) -> Iterator[Piece]:
         """Answer the instruction for one picture. Raises AppError where it does not fit."""
         self._pages += 1
+        text = _instruction(self._loaded, self._job, tile=len(page.pictures) > 1)
         picture = Image(_pixels(page.pictures[part]), page.soft_tokens)
-        turn = Message(f"page {self._pages}", "user", (Text(self._text), picture))
+        turn = Message(f"page {self._pages}", "user", (Text(text), picture))
         try:
+            self._hold(text)
             self._session.sync([turn], watch=self._watch)
             yield from _pieces(self._session.reply(self._options))
         except Cancelled:
@@ -78,6 +80,12 @@ class PageReader:
                 remedy="Read this page with less detail, or in tiles.",
             ) from problem
 
+    def _hold(self, text: str) -> None:
+        """Run the instruction alone once: its end is a point the session goes back to."""
+        if text != self._prefix:
+            self._prefix = text
+            self._session.sync([Message(f"instruction {text}", "user", (Text(text),))])
+
 
 def auto_detail(loaded: LoadedModel, suggested: ReadingDetail) -> ReadingDetail:
     """The demo was taught with one budget, the one its checkpoint names; others take any."""
@@ -88,22 +96,27 @@ def auto_detail(loaded: LoadedModel, suggested: ReadingDetail) -> ReadingDetail:
 
 
 def _pieces(events: Iterator[object]) -> Iterator[Piece]:
-    for event in events:
-        if isinstance(event, Delta) and event.channel == "answer":
-            yield Piece(event.text)
-        elif isinstance(event, Finish):
-            yield Piece(finish=event.reason, tokens=event.usage.generated_tokens)
+    """Pieces of a reply; leaving it early stops the decoding."""
+    try:
+        for event in events:
+            if isinstance(event, Delta) and event.channel == "answer":
+                yield Piece(event.text)
+            elif isinstance(event, Finish):
+                yield Piece(finish=event.reason, tokens=event.usage.generated_tokens)
+    finally:
+        events.close()  # type: ignore[attr-defined]  # a generator of the session
 
 
-def _instruction(loaded: LoadedModel, job: ReadDocument) -> str:
+def _instruction(loaded: LoadedModel, job: ReadDocument, *, tile: bool) -> str:
     if loaded.model.config.label:
         return DEMO_INSTRUCTION
-    return instruction(Task(job.task), language=job.language, json_schema=job.json_schema)
+    task = ReadingTask(job.task)
+    return instruction(task, language=job.language, schema=job.json_schema, tile=tile)
 
 
 def _options(job: ReadDocument, context: int) -> ReplyOptions:
     """Always the likeliest token: reading is copying."""
-    schema = job.json_schema if job.task == Task.SCHEMA else ""
+    schema = job.json_schema if job.task == ReadingTask.FIELDS else ""
     return ReplyOptions(
         GenerateOptions(
             max_tokens=min(MOST_TOKENS, context),

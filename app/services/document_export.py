@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
 from app.core.errors import ErrorKind, Failure
+from app.documents.export import ExportFormat, export
 from app.documents.host import DocumentHost
-from app.documents.types import DocumentError, PageText
+from app.documents.types import DocumentError, PageText, SearchablePdf
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class ExportService(QObject):
     def write(
         self,
         token: str,
-        kind: str,
+        kind: ExportFormat,
         pages: Sequence[PageText],
         target: str,
         source: str,
@@ -42,7 +44,7 @@ class ExportService(QObject):
 
         def work() -> None:
             try:
-                words = self._write(kind, list(pages), target, source, password)
+                words = self._write(kind, list(pages), Path(target), source, password)
             except (DocumentError, OSError, ValueError) as problem:
                 log.info("export: %s", problem)
                 self.refused.emit(token, _failure(problem))
@@ -52,21 +54,17 @@ class ExportService(QObject):
         self._pool.submit(work)
 
     def _write(
-        self, kind: str, pages: list[PageText], target: str, source: str, password: str
+        self, kind: ExportFormat, pages: list[PageText], target: Path, source: str, password: str
     ) -> str:
-        if kind != "pdf":
-            from app.documents.export import write_export
-
-            return write_export(kind, pages, target)
+        if kind is not ExportFormat.PDF:
+            written = export(kind, pages, target, title=Path(source).stem)
+            return export_words(written)
         with DocumentHost() as host:
             self._host = host
             host.open(source, password)
             made = host.searchable_pdf(source, pages, target)
         self._host = None
-        words = "The searchable PDF is written."
-        if made.unmatched:
-            words += f" {made.unmatched:,} of {made.lines:,} lines have no exact place on the page."
-        return words
+        return searchable_words(made)
 
     def close(self) -> None:
         """Stop writing."""
@@ -74,6 +72,21 @@ class ExportService(QObject):
         if host is not None:
             host.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def export_words(written: Sequence[Path]) -> str:
+    """What came of an export."""
+    if len(written) == 1:
+        return f"Written to {written[0].name}."
+    return f"Written to {len(written)} files: {written[0].name} and so on."
+
+
+def searchable_words(made: SearchablePdf) -> str:
+    """What came of a searchable PDF: lines without a place are never kept quiet."""
+    words = "The searchable PDF is written."
+    if made.unmatched:
+        words += f" {made.unmatched:,} of {made.lines:,} lines have no exact place on the page."
+    return words
 
 
 def _failure(problem: Exception) -> Failure:

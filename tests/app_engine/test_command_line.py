@@ -18,7 +18,7 @@ def test_help_names_every_option_and_command() -> None:
     done = facet("--help")
     assert done.returncode == 0
     options = ["--model", "--data-dir", "--open", "--in-process", "--log-level", "--screenshot"]
-    for word in (*options, "doctor", "live", "transcribe", "examples"):
+    for word in (*options, "doctor", "live", "ocr", "transcribe", "examples"):
         assert word in done.stdout
     wrong = facet("--log-level", "loud")
     assert wrong.returncode == 2

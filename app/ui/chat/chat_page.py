@@ -19,7 +19,7 @@ from app.ui.chat.chat_menus import ChatMenus
 from app.ui.chat.composer import Composer
 from app.ui.chat.empty_chat import EmptyChat, Suggestion, suggestions
 from app.ui.chat.header import ChatHeader
-from app.ui.chat.markdown import is_safe_link
+from app.ui.chat.markdown import PAGE_SCHEME, is_safe_link
 from app.ui.chat.message_row import MessageRow
 from app.ui.chat.row_context import RowContext
 from app.ui.chat.transcript_model import TranscriptModel
@@ -281,7 +281,7 @@ class ChatPage(QWidget):
 
     def _ask_to_open(self, target: str) -> None:
         """A link opens after its whole target was shown."""
-        if is_safe_link(target):
+        if is_safe_link(target) and not target.startswith(PAGE_SCHEME):
             url = QUrl(target)
             self.notice.show_notice(target, "Open", lambda: QDesktopServices.openUrl(url))
 

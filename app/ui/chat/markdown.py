@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-LINK_SCHEMES = frozenset({"http", "https", "mailto"})
+PAGE_SCHEME = "facet-page"  # a page of a document; only the documents page follows it
+LINK_SCHEMES = frozenset({"http", "https", "mailto", PAGE_SCHEME})
 # A reply longer than this is shown as plain text; no model answers that much in one turn.
 MAX_MARKDOWN_CHARACTERS = 300_000
 # Nesting beyond this is flattened by the parser, which bounds its time on hostile input.

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
+from app.controllers.document_asking import DocumentAsking
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_export import DocumentExport
 from app.controllers.model_controller import ModelController
@@ -13,6 +14,8 @@ from app.controllers.settings_controller import SettingsController
 from app.core.errors import ErrorKind, Failure
 from app.core.events import EngineState
 from app.core.paths import samples_dir
+from app.documents.export import ExportFormat
+from app.ui.documents.ask_pane import AskPane
 from app.ui.documents.list_view import DocumentsList
 from app.ui.documents.problem_card import ProblemCard
 from app.ui.documents.reader_view import ReaderView
@@ -21,16 +24,6 @@ from app.ui.theme import Theme
 from app.ui.widgets.notices import NoticeBar
 
 SAMPLE = "page.pdf"
-_FILTERS = {
-    "md": "Markdown (*.md)",
-    "txt": "Text (*.txt)",
-    "docx": "Word document (*.docx)",
-    "html": "Web page (*.html)",
-    "csv": "CSV (*.csv)",
-    "xlsx": "Excel workbook (*.xlsx)",
-    "json": "JSON (*.json)",
-    "pdf": "PDF (*.pdf)",
-}
 _ENGINE_GONE = Failure(
     ErrorKind.ENGINE_STOPPED,
     "The engine stopped and could not be started again.",
@@ -39,15 +32,21 @@ _ENGINE_GONE = Failure(
 
 
 class DocumentsPage(QWidget):
-    """`models_wanted`: the person should choose a model; `done(words)`: a long reading ended."""
+    """One page of the main window.
+
+    `models_wanted`: the person should choose a model. `done(words)`: a long reading ended.
+    `chat_wanted(conversation id)`: open a talk about a document among the chats.
+    """
 
     models_wanted = Signal()
+    chat_wanted = Signal(str)
     done = Signal(str)
 
     def __init__(
         self,
         theme: Theme,
         documents: DocumentController,
+        asking: DocumentAsking,
         export: DocumentExport,
         models: ModelController,
         settings: SettingsController,
@@ -62,7 +61,8 @@ class DocumentsPage(QWidget):
         self._settings = settings
         sample = samples_dir() / SAMPLE
         self.list = DocumentsList(theme, documents, sample=sample.is_file())
-        self.reader = ReaderView(theme, documents)
+        self.ask = AskPane(theme, asking, documents)
+        self.reader = ReaderView(theme, documents, self.ask)
         self.problem = ProblemCard(theme)
         self.reader.notes.addWidget(self.problem)
         self.stack = QStackedWidget()
@@ -94,6 +94,7 @@ class DocumentsPage(QWidget):
         bar.export.connect(self._ask_where)
         bar.schema_wanted.connect(self._ask_schema)
         self.reader.text.copied.connect(lambda _text: self.notice.show_notice("Copied."))
+        self.ask.chat_wanted.connect(self.chat_wanted)
         self.problem.password.connect(lambda text: documents.retry(self._id, text))
         self.problem.mend.connect(self._mend)
 
@@ -166,13 +167,15 @@ class DocumentsPage(QWidget):
 
     # --- export ----------------------------------------------------------------------------------
 
-    def _ask_where(self, kind: str) -> None:
+    def _ask_where(self, kind: ExportFormat) -> None:
         document = self._documents.current
         if document is None:
             return
         self.reader.text.save_now()
         suggested = self._export.suggested_path(document, kind)
-        path, _ = QFileDialog.getSaveFileName(self, "Export", suggested, _FILTERS[kind])
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Export", suggested, f"{kind.label} (*.{kind.value})"
+        )
         if path:
             self._export.start(document, kind, path)
 
@@ -185,7 +188,7 @@ class DocumentsPage(QWidget):
             box = SchemaBox(self._theme, document.record.json_schema, self)
             box.chosen.connect(
                 lambda schema: self._documents.set_reading(
-                    document.id, task="schema", json_schema=schema
+                    document.id, task="fields", json_schema=schema
                 )
             )
             box.open()

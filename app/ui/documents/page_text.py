@@ -131,21 +131,21 @@ class PageTextView(QStackedWidget):
         self.rendered = CopyableText(theme)
         self.rendered.copied.connect(self.copied)
         self.rendered.place_clicked.connect(self.place_clicked)
-        self.scroll = QScrollArea()
-        self.scroll.setAccessibleName("Text of the page")
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.area = QScrollArea()
+        self.area.setAccessibleName("Text of the page")
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._holder = QWidget()
         self.rendered.setParent(self._holder)
         self.rendered.move(MARGIN, MARGIN // 2)
         self.rendered.height_changed.connect(self._fit_holder)
-        self.scroll.setWidget(self._holder)
+        self.area.setWidget(self._holder)
         self.editor = QPlainTextEdit()
         self.editor.setProperty("kind", "field")
         self.editor.setAccessibleName("Edit the text of the page")
         self.editor.setTabChangesFocus(True)
-        self.addWidget(self.scroll)
+        self.addWidget(self.area)
         self.addWidget(self.editor)
         self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
         self._saver.timeout.connect(self.save_now)
@@ -179,7 +179,7 @@ class PageTextView(QStackedWidget):
         else:
             text = self.editor.toPlainText()
             self.save_now()
-            self.setCurrentWidget(self.scroll)
+            self.setCurrentWidget(self.area)
             self.show_text(text)
 
     def save_now(self) -> None:
@@ -201,12 +201,12 @@ class PageTextView(QStackedWidget):
         self._fit_width()
 
     def _fit_width(self) -> None:
-        room = self.scroll.viewport().width()
+        room = self.area.viewport().width()
         self.rendered.set_width(max(120, room - 2 * MARGIN))
         self._fit_holder()
 
     def _fit_holder(self) -> None:
-        room = self.scroll.viewport().width()
+        room = self.area.viewport().width()
         self._holder.resize(room, self.rendered.height() + 2 * MARGIN)
 
     def _restyle(self) -> None:

@@ -14,6 +14,7 @@ from app.controllers.document_controller import DocumentController
 from app.controllers.document_state import OpenDocument
 from app.services.document_pages import PageImage, PageKey
 from app.store.documents import PageRecord, PageState
+from app.ui.documents.ask_pane import AskPane
 from app.ui.documents.page_picture import SIDES, ZOOM_STEP, PagePictureView
 from app.ui.documents.page_text import PageTextView
 from app.ui.documents.reading_bar import ReadingBar
@@ -26,6 +27,7 @@ from app.ui.widgets.labels import Label
 
 FRAME_MS = 40
 WITH_THUMBNAILS = 620
+WITH_THREE = 980
 
 
 class PictureFoot(QWidget):
@@ -77,10 +79,11 @@ class PictureFoot(QWidget):
 class ReaderView(QWidget):
     """`schema_wanted`, `export(format)`, `ask_toggled(bool)` come from its bar."""
 
-    def __init__(self, theme: Theme, documents: DocumentController) -> None:
+    def __init__(self, theme: Theme, documents: DocumentController, ask: AskPane) -> None:
         super().__init__()
         self._theme = theme
         self._documents = documents
+        self.ask = ask
         self._key: PageKey | None = None
         self._edited_page = ("", -1)
         self._show_before = False
@@ -106,7 +109,10 @@ class ReaderView(QWidget):
         for pane in (self.picture_pane, self.text_pane):
             pane.setMinimumWidth(self._theme.px(200))
             self.splitter.addWidget(pane)
-        self.splitter.setSizes([500, 500])
+        self.ask.setMinimumWidth(self._theme.px(240))
+        self.ask.hide()
+        self.splitter.addWidget(self.ask)
+        self.splitter.setSizes([500, 500, 380])
         row = QHBoxLayout()
         row.setSpacing(0)
         row.addWidget(self.thumbnails)
@@ -141,9 +147,11 @@ class ReaderView(QWidget):
         self.head.copy_wanted.connect(self._copy_page)
         self.head.again_wanted.connect(self._read_again)
         self.head.difference_chosen.connect(self.text.rendered.find_words)
+        self.bar.ask_toggled.connect(self._on_ask)
+        self.ask.closed.connect(lambda: self.bar.ask_button.setChecked(False))
         self.text.edited.connect(self._on_edited)
         self.text.place_clicked.connect(self._on_place)
-        picture, words = self.picture.verticalScrollBar(), self.text.scroll.verticalScrollBar()
+        picture, words = self.picture.verticalScrollBar(), self.text.area.verticalScrollBar()
         picture.valueChanged.connect(lambda: self._scroll_with(picture, words))
         words.valueChanged.connect(lambda: self._scroll_with(words, picture))
 
@@ -174,16 +182,16 @@ class ReaderView(QWidget):
         model = self.thumbnails.pages
         if model.document_id != document_id or model.rowCount() != model.shown_rows:
             model.set_document(document_id)
-        is_text = document.record.kind == "text"
-        self.picture_pane.setVisible(not is_text)
-        self._place_thumbnails()
+        self._place_panes()
         self.bar.refresh(document)
+        if self.bar.ask_button.isChecked() and document_id not in self.ask.scope:
+            self.ask.show_document(document_id)
         self.thumbnails.show_page(page)
         self._show_before = False
         self.foot.before.setChecked(False)
         self._show_page()
         self.picture.verticalScrollBar().setValue(0)
-        self.text.scroll.verticalScrollBar().setValue(0)
+        self.text.area.verticalScrollBar().setValue(0)
         announce(self, f"Page {page + 1}")
 
     def _show_page(self) -> None:
@@ -282,7 +290,7 @@ class ReaderView(QWidget):
         words = self.text.rendered
         place = words.cursorRect().center() + words.pos()
         self._syncing = True
-        self.text.scroll.ensureVisible(place.x(), place.y(), 0, 80)
+        self.text.area.ensureVisible(place.x(), place.y(), 0, 80)
         self._syncing = False
 
     def _on_place(self, words: str) -> None:
@@ -351,15 +359,25 @@ class ReaderView(QWidget):
         if document is not None and document_id == document.id:
             self.bar.refresh(document)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Thumbnails give way where it is narrow."""
-        super().resizeEvent(event)
-        self._place_thumbnails()
-
-    def _place_thumbnails(self) -> None:
+    def _on_ask(self, asking: bool) -> None:
         document = self.document
-        many = document is not None and document.record.kind != "text"
-        self.thumbnails.setVisible(many and self.width() >= self._theme.px(WITH_THUMBNAILS))
+        self.ask.setVisible(asking)
+        self._place_panes()
+        if asking and document is not None:
+            self.ask.show_document(document.id)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Thumbnails and the picture give way where it is narrow."""
+        super().resizeEvent(event)
+        self._place_panes()
+
+    def _place_panes(self) -> None:
+        document = self.document
+        looks = document is not None and document.record.kind != "text"
+        asks = self.bar.ask_button.isChecked()
+        wide = self.width() >= self._theme.px(WITH_THREE if asks else WITH_THUMBNAILS)
+        self.thumbnails.setVisible(looks and wide)
+        self.picture_pane.setVisible(looks and (wide or not asks))
 
 
 def _column(*widgets: QWidget) -> QWidget:

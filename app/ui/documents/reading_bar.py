@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QSizePolicy, QVB
 
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_state import OpenDocument
+from app.documents.export import ExportFormat
 from app.documents.types import ReadingDetail
 from app.ui.documents.words import (
     LANGUAGES,
@@ -23,16 +24,6 @@ from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import ElidedLabel
 
-EXPORTS = (
-    ("md", "Markdown …"),
-    ("txt", "Plain text …"),
-    ("docx", "Word document …"),
-    ("html", "Web page …"),
-    ("csv", "Tables as CSV …"),
-    ("xlsx", "Tables as Excel …"),
-    ("json", "JSON …"),
-    ("pdf", "Searchable PDF …"),
-)
 NARROW = 760
 
 
@@ -42,7 +33,7 @@ class ReadingBar(QWidget):
     back = Signal()
     read = Signal()
     stop = Signal()
-    export = Signal(str)
+    export = Signal(object)
     ask_toggled = Signal(bool)
     schema_wanted = Signal()
 
@@ -180,7 +171,7 @@ class ReadingBar(QWidget):
         document = self._document()
         if document is None:
             return
-        if (field, value) == ("task", "schema"):
+        if (field, value) == ("task", "fields"):
             self.schema_wanted.emit()
         else:
             self._documents.set_reading(document.id, **{field: value})
@@ -191,8 +182,8 @@ class ReadingBar(QWidget):
             self._documents.read_again(document.id, range(len(document.pages)))
 
     def _fill_export(self) -> None:
-        for kind, words in EXPORTS:
-            self.export_menu.addAction(words, lambda kind=kind: self.export.emit(kind))
+        for kind in ExportFormat:
+            self.export_menu.addAction(f"{kind.label} …", lambda kind=kind: self.export.emit(kind))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """On a narrow page the buttons are pictures with names."""

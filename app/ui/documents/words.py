@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.controllers.document_state import OpenDocument, Progress
 from app.core.errors import ErrorKind
 from app.core.events import EngineState
+from app.documents.prompts import ReadingTask
 from app.documents.types import ReadingDetail
 from app.store.documents import PageRecord, PageState
 
@@ -32,12 +33,8 @@ DETAIL_HINTS = {
     ReadingDetail.TILES: "newspapers, plans: read in parts",
 }
 TASKS = (
-    ("page", "Text of the page"),
-    ("handwriting", "Handwriting"),
-    ("table", "Tables only"),
-    ("formula", "Formulas"),
-    ("chart", "Charts as tables"),
-    ("schema", "Fill a JSON schema …"),
+    *((task.value, task.label) for task in ReadingTask if task is not ReadingTask.FIELDS),
+    (ReadingTask.FIELDS.value, f"{ReadingTask.FIELDS.label} …"),
 )
 LAYERS = (
     ("use", "Use the PDF's own text where it is good"),

@@ -1,0 +1,152 @@
+"""Lines of a page: a PDF's own text as Markdown, and where the lines that were read stand.
+
+Pure functions over boxes that are fractions of the page.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import unicodedata
+from collections.abc import Sequence
+
+from app.core.events import PageLine
+from app.documents.types import Box, TextLine
+
+# A layer with less says too little to stand for a page: stamps and page numbers over a scan.
+LEAST_CHARACTERS = 40
+LEAST_SOUND = 0.97
+HEADING = 1.22  # times the usual size of letters
+_PARAGRAPH_GAP = 0.75  # of a line's height
+_MARKDOWN = re.compile(r"^\s*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+|>\s?)|[*_`|$\\]+")
+_RULER = re.compile(r"[\s|:\-=_]*")
+
+
+def layer_is_good(lines: Sequence[TextLine]) -> bool:
+    """The text layer can stand for the page: enough of it, and made of real characters.
+
+    Fonts without a map to Unicode give private or replacement characters.
+    """
+    text = "".join(line.text for line in lines)
+    characters = [character for character in text if not character.isspace()]
+    if len(characters) < LEAST_CHARACTERS:
+        return False
+    sound = sum(
+        character != "\ufffd" and unicodedata.category(character) not in ("Co", "Cn", "Cc", "Cs")
+        for character in characters
+    )
+    return sound >= LEAST_SOUND * len(characters)
+
+
+def layer_text(lines: Sequence[TextLine]) -> str:
+    """The layer line by line, to compare with."""
+    return "\n".join(line.text for line in lines)
+
+
+def layer_markdown(lines: Sequence[TextLine]) -> str:
+    """The layer as Markdown: large lines are headings, gaps part paragraphs.
+
+    Its words stay as they are, escaped where Markdown would read them as something else.
+    """
+    usual = statistics.median([line.size for line in lines if line.size] or [0.0])
+    blocks: list[list[str]] = []
+    before: TextLine | None = None
+    for line in lines:
+        heading = _is_heading(line, usual)
+        joins = before is not None and not heading and not _is_heading(before, usual)
+        if joins and before is not None and not _starts_block(before, line):
+            blocks[-1].append(_escaped(line.text))
+        else:
+            blocks.append([_prefix(line, usual) + _escaped(line.text)])
+        before = line
+    return "\n\n".join(_joined(block) for block in blocks)
+
+
+def _is_heading(line: TextLine, usual: float) -> bool:
+    short = len(line.text) <= 120 and not line.text.rstrip().endswith((",", ";"))
+    return bool(usual) and line.size >= HEADING * usual and short
+
+
+def _prefix(line: TextLine, usual: float) -> str:
+    if not _is_heading(line, usual):
+        return ""
+    return "# " if line.size >= 1.6 * usual else "## "
+
+
+def _starts_block(before: TextLine, line: TextLine) -> bool:
+    """A gap, a step upwards (the next column), or a list's mark."""
+    height = before.box[3] - before.box[1]
+    gap = line.box[1] - before.box[3]
+    if gap > _PARAGRAPH_GAP * height or line.box[3] < before.box[1]:
+        return True
+    return bool(re.match(r"\s*(?:[-•–*]|\d{1,3}[.)])\s", line.text))
+
+
+def _joined(lines: Sequence[str]) -> str:
+    """Lines of a paragraph in one: a word parted at a line's end is whole again."""
+    text = lines[0].strip()
+    for line in lines[1:]:
+        line = line.strip()
+        if re.search(r"[^\W\d_]-$", text) and line[:1].islower():
+            text = text[:-1] + line
+        else:
+            text = f"{text} {line}"
+    return text
+
+
+def _escaped(text: str) -> str:
+    """Only what would change the look: marks at the line's start, stars, bars and back quotes."""
+    text = re.sub(r"([\\`*_|$])", r"\\\1", text)
+    text = re.sub(r"^(\s*)[•–]\s+", r"\1- ", text)
+    return re.sub(r"^(\s*)(#{1,6}\s|>|\+\s)", r"\1\\\2", text)
+
+
+def layer_places(lines: Sequence[TextLine]) -> tuple[PageLine, ...]:
+    """Where the layer's lines stand."""
+    return tuple(PageLine(line.text, *line.box) for line in lines)
+
+
+def places(text: str, segments: Sequence[Box], width: float, height: float) -> tuple[PageLine, ...]:
+    """Each found line of writing with the words that likely stand there.
+
+    A line holds as many characters as it is wide in heights of itself; words are dealt out in
+    reading order by that share, and a line break of the text near a border is kept.
+
+    Args:
+        text: what was read, Markdown.
+        segments: boxes of lines in reading order.
+        width: of the page, in any unit.
+        height: of the page, same unit.
+    """
+    words = _words(text)
+    total = sum(len(word) + 1 for word, _ in words)
+    rooms = [(x1 - x0) * width / max((y1 - y0) * height, 1e-9) for x0, y0, x1, y1 in segments]
+    if not words or not sum(rooms):
+        return ()
+    placed: list[PageLine] = []
+    scale, at, due, spent = total / sum(rooms), 0, 0.0, 0
+    for box, room in zip(segments, rooms, strict=True):
+        due += room * scale
+        taken: list[str] = []
+        while at < len(words) and (spent + len(words[at][0]) / 2 < due or not taken):
+            word, ends = words[at]
+            taken.append(word)
+            spent += len(word) + 1
+            at += 1
+            if ends and due - spent < 0.4 * room * scale:
+                due = float(spent)
+                break
+        if taken:
+            placed.append(PageLine(" ".join(taken), *box))
+    return tuple(placed)
+
+
+def _words(text: str) -> list[tuple[str, bool]]:
+    """Words without Markdown's marks, and whether a line of the text ends with each."""
+    found: list[tuple[str, bool]] = []
+    for line in text.splitlines():
+        if _RULER.fullmatch(line):
+            continue
+        words = _MARKDOWN.sub(" ", line).split()
+        found += [(word, index == len(words) - 1) for index, word in enumerate(words)]
+    return found
