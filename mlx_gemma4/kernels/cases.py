@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 from mlx.utils import tree_flatten
 
 from mlx_gemma4.layers import ExpertLinear, Linear
@@ -80,16 +81,19 @@ def difference(case: Case, got: list[mx.array], wanted: list[mx.array]) -> float
         return float("inf")
     if case.field == "route":
         got, wanted = _by_size(case, got), _by_size(case, wanted)
-    worst = 0.0
-    dtype = case.arguments[0].dtype
-    for one, other in zip(got, wanted, strict=True):
-        if one.shape != other.shape:
-            return float("inf")
-        a, b = one.astype(mx.float32), other.astype(mx.float32)
-        limit = TOLERANCES[dtype] * max(mx.abs(b).max().item(), 1e-30)
-        largest = mx.abs(a - b).max().item() / limit
-        worst = max(worst, largest if largest == largest else float("inf"))
-    return worst
+    return max(
+        (_share(a, b, case.arguments[0].dtype) for a, b in zip(got, wanted, strict=True)),
+        default=0.0,
+    )
+
+
+def _share(got: mx.array, wanted: mx.array, dtype: mx.Dtype) -> float:
+    if got.shape != wanted.shape:
+        return float("inf")
+    wanted = wanted.astype(mx.float32)
+    limit = TOLERANCES[dtype] * mx.maximum(mx.abs(wanted).max(), 1e-30)
+    share = np.array(mx.abs(got.astype(mx.float32) - wanted).max() / limit).item()
+    return share if share == share else float("inf")
 
 
 def _by_size(case: Case, chosen: list[mx.array]) -> list[mx.array]:
@@ -108,18 +112,18 @@ def model_cases(model: Gemma4) -> Iterator[Case]:
     seen: set[tuple[object, ...]] = set()
     for layer in text.layers:
         for case in _layer_cases(layer, text.config, random):
-            key = (case.field, case.label, *map(_signature, case.arguments))
+            key = (case.field, case.label, *map(signature, case.arguments))
             if key not in seen:
                 seen.add(key)
                 yield case
 
 
-def _signature(argument: object) -> object:
-    """What decides which code runs: shapes, types and packings, not numbers."""
+def signature(argument: Any) -> object:
+    """What decides which code an argument leads to: shapes, types and packings, not numbers."""
     if isinstance(argument, mx.array):
         return argument.shape, argument.dtype
     if isinstance(argument, tuple):
-        return tuple(map(_signature, argument))
+        return tuple(map(signature, argument))
     if hasattr(argument, "weight"):
         weight = argument.weight
         return weight.shape, weight.dtype, getattr(argument, "quantization", None)

@@ -93,21 +93,13 @@ def run_experts(
     """
     tokens, columns = z.shape
     first = matrix_of(gate_up, columns)
-    second = None if first is None else matrix_of(down, _rows(gate_up) // 2)
-    fits = tokens < MOST_TOKENS and _experts(gate_up) <= _MOST_EXPERTS and z.dtype in FLOATS
-    if first is None or second is None or not fits:
+    second = None if first is None else matrix_of(down, first.weight.shape[-2] // 2)
+    fits = tokens < MOST_TOKENS and z.dtype in FLOATS
+    if first is None or second is None or first.weight.shape[0] > _MOST_EXPERTS or not fits:
         return moe.run_experts(z, experts, weights, gate_up, down)
     if tokens == 1:
         return _one_token(backend, z, experts, weights, (first, second))
     return _block(backend, z, experts, weights, (first, second))
-
-
-def _rows(linear: nn.Module) -> int:
-    return linear.weight.shape[-2]
-
-
-def _experts(linear: nn.Module) -> int:
-    return linear.weight.shape[0]
 
 
 def _one_token(

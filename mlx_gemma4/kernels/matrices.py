@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.core as mx
-from mlx import nn
 
 from mlx_gemma4.layers import ExpertLinear, FusedLinear, Linear
 
@@ -40,7 +40,7 @@ class Matrix:
         return {"PACKING": self.packing, "GROUP": self.group}
 
 
-def matrix_of(linear: nn.Module, columns: int) -> Matrix | None:
+def matrix_of(linear: Any, columns: int) -> Matrix | None:
     """The matrix of a layer whose rows have ``columns`` numbers; ``None`` if no kernel reads it.
 
     Layers that are more than a matrix (adapters, parts packed differently, biases) are not read.

@@ -67,7 +67,10 @@ def expert_case(
     chosen: mx.array | None = None,
 ) -> Case:
     make, how = Maker(dtype), PACKINGS[packing]
-    gate_up, down = make.experts(count, hidden, 2 * wide, how), make.experts(count, wide, hidden, how)
+    gate_up, down = (
+        make.experts(count, hidden, 2 * wide, how),
+        make.experts(count, wide, hidden, how),
+    )
     if chosen is None:
         chosen = mx.argsort(make(tokens, count), axis=-1)[:, :top]
     weights = mx.softmax(make(tokens, top).astype(F32), axis=-1)

@@ -40,7 +40,7 @@ _MOST_DIMS = 8
 Edit = Callable[[str], str]
 
 
-class HostError(AssertionError):
+class HostError(RuntimeError):
     """A kernel did what it must not, in one sentence."""
 
 

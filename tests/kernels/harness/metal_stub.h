@@ -12,18 +12,10 @@ typedef long int64_t;
 struct uint3 {
   uint x, y, z;
 };
-// A 16-bit float: arithmetic only after an explicit conversion, stricter than Metal's own.
-template <int KIND>
-struct Short {
-  Short() = default;
-  explicit Short(float);
-  explicit operator float() const;
-  explicit operator float() const device;
-  explicit operator float() const constant;
-};
-typedef Short<0> half;
-typedef Short<1> bfloat16_t;
-typedef half float16_t;
+// Stored as 16 bits, computed as float. (A class with conversions could not lie in an address space.)
+typedef __fp16 half;
+typedef __fp16 bfloat16_t;
+typedef __fp16 float16_t;
 struct half2 {
   half x, y;
 };

@@ -1,0 +1,157 @@
+"""The self-check: what it accepts, what it switches off, what it remembers."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from itertools import count
+
+import mlx.core as mx
+import pytest
+
+from mlx_gemma4.bench.shapes import random_model, tiny_json
+from mlx_gemma4.cli import main
+from mlx_gemma4.fusion import PORTABLE, FusionMode
+from mlx_gemma4.kernels import FUNCTIONS
+from mlx_gemma4.kernels.cases import model_cases
+from mlx_gemma4.kernels.check import KernelCheck, stored_reports
+from tests.kernels.harness.host import HostBackend, Library, RecordingBackend
+
+
+def model(name: str = "26b"):
+    config = tiny_json(name)
+    text = config["text_config"] | {"num_hidden_layers": 6, "num_experts": 10}
+    text["layer_types"] = text["layer_types"][:6]
+    return random_model(config | {"text_config": text})
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return model()
+
+
+@pytest.fixture(scope="module")
+def instances(tiny):
+    recording = RecordingBackend()
+    for case in model_cases(tiny):
+        case.call(partial(FUNCTIONS[case.field], recording))
+    return recording.instances
+
+
+@pytest.fixture(scope="module")
+def library(instances):
+    return Library(instances)
+
+
+class Stopwatch:
+    """Every second call it times is the reference; kernels take ``kernel`` seconds."""
+
+    def __init__(self, kernel: float = 1e-6) -> None:
+        self._times = (kernel if i % 2 == 0 else 2e-6 for i in count())
+
+    def __call__(self, call) -> float:
+        mx.eval(call())
+        return next(self._times)
+
+
+def check(tiny, library, **options) -> KernelCheck:
+    options = {"timer": Stopwatch(), "backend": HostBackend(library)} | options
+    return KernelCheck(tiny, **options)
+
+
+def test_right_and_faster_kernels_are_used(tiny, library) -> None:
+    done = check(tiny, library)
+    assert done.fusion() == PORTABLE, "nothing is used before it is checked"
+    report = done.run()
+    used = {"run_experts", "route", "residual_norm", "experts_tail", "head_norm_rope"}
+    assert report.accepted == used | {"gate_up", "attend_wide"}
+    fusion = done.fusion()
+    assert fusion.mode is FusionMode.FULL
+    assert fusion.run_experts is not PORTABLE.run_experts
+    assert fusion.per_layer_gate is PORTABLE.per_layer_gate, "this model has no such gate"
+
+
+def broken(text: str) -> str:
+    return text.replace("gelu_tanh(gate) * up", "gelu_tanh(gate) * gate")
+
+
+def test_a_wrong_kernel_is_caught_and_only_it_is_off(tiny, instances) -> None:
+    done = check(tiny, Library(instances, broken))
+    report = done.run()
+    assert {name for name in report.fields if report.fault(name)} == {"run_experts", "gate_up"}
+    assert report.fault("run_experts") == "differs from its reference"
+    fusion = done.fusion()
+    assert fusion.run_experts is PORTABLE.run_experts
+    assert fusion.route is not PORTABLE.route
+
+
+class Failing(HostBackend):
+    """A compiler that does not like one kernel."""
+
+    def launch(self, kernel, *rest):
+        if kernel.name == "route":
+            raise RuntimeError("[metal::Device] Unable to build metal library from source")
+        return super().launch(kernel, *rest)
+
+
+def test_a_kernel_that_does_not_compile_is_off(tiny, library) -> None:
+    report = check(tiny, library, backend=Failing(library)).run()
+    assert report.fault("route") == "does not compile or run"
+    assert "run_experts" in report.accepted
+
+
+def test_a_slower_kernel_is_off(tiny, library) -> None:
+    done = check(tiny, library, timer=Stopwatch(3e-6))
+    assert done.run().accepted == frozenset()
+    assert "not faster" in done.report.fault("route")
+    assert done.fusion().route is PORTABLE.route
+
+
+def test_the_budget_holds(tiny, library) -> None:
+    ticks = count()
+    report = check(tiny, library, clock=lambda: float(next(ticks)), budget=3.0).run()
+    judged = [v for v in report.verdicts if v.fault != "not checked in time"]
+    assert len(judged) == 3
+    assert report.fault(report.verdicts[-1].field) == "not checked in time"
+
+
+def test_verdicts_are_remembered(tiny, library, tmp_path) -> None:
+    store = tmp_path / "kernels.json"
+    first = check(tiny, library, store=store).run()
+    again = check(tiny, library, store=store)
+    assert again.finished
+    assert again.report == first
+    assert not again.step()
+    assert again.fusion().route is not PORTABLE.route
+    assert not check(tiny, library, store=store, again=True).finished
+    assert not check(model("31b"), library, store=store).finished, "another model"
+    assert stored_reports(store) == [first]
+
+
+def test_a_damaged_store_costs_only_another_check(tiny, library, tmp_path) -> None:
+    store = tmp_path / "kernels.json"
+    for text in ("{", '{"reports": [{"chip": 1}]}', "[]"):
+        store.write_text(text)
+        assert check(tiny, library, store=store).run().accepted
+        assert len(stored_reports(store)) == 1
+
+
+def test_no_gpu_no_kernels(tiny) -> None:
+    done = KernelCheck(tiny)
+    assert done.finished
+    assert done.fusion() == PORTABLE
+
+
+def test_the_command_shows_what_is_kept(tiny, library, tmp_path, capsys) -> None:
+    store = tmp_path / "kernels.json"
+    assert main(["kernels", "--cache", str(store)]) == 0
+    assert "no GPU" in capsys.readouterr().out
+    check(tiny, library, store=store, backend=Failing(library)).run()
+    assert main(["kernels", "--cache", str(store)]) == 0
+    shown = capsys.readouterr().out
+    assert "off: does not compile or run" in shown
+    assert "used" in shown
+    assert main(["kernels", "--cache", str(store), "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts["off"] == {"route": "does not compile or run"}
+    assert "run_experts" in facts["used"]
