@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtWidgets import QApplication
 
+from app.controllers.live_controller import CANNOT_HEAR, EAR_LISTENS, EAR_LOST
 from app.live import reports
 from app.live.access import Access, Capture
 from app.live.pipeline import COMPLAINTS, HALF_DUPLEX, HEADPHONES
 from app.live.reports import Duplex
 from app.live.signals import AgentState, UserState
+from app.services.sound_devices import Choice, DeviceChoices
+from app.ui.live.device_menu import DeviceMenu
+from app.ui.live.floating_card import FloatingCard
 from app.ui.live.live_page import LivePage
 from app.ui.theme import Theme
 from tests.live.fakes import FakeCamera, FakeMicrophone, make_controller
@@ -91,6 +95,7 @@ def speaking(page):
     show(page, *levels(speech=False), reports.Transcript(3.4, 1, QUESTION))
     show(page, reports.CaptionMoved(3.5, 1, "The mug is dark green.", 11))
     page.info.setChecked(True)
+    page._on_context(3100, 8192)
 
 
 def half_duplex(page):
@@ -139,19 +144,49 @@ def nothing(page):
     show(page, state())
 
 
-LOST = "lost"
+def listening_ear(page):
+    hearing(page)
+    show(page, reports.LiveNotice(4.0, "ear", EAR_LISTENS.format("Gemma 4 E2B")))
+
+
+def deaf(page):
+    show(page, state())
+    show(page, reports.LiveNotice(4.0, "cannot_hear", CANNOT_HEAR))
+
+
+def transcript(page):
+    page.words_button.setChecked(True)
+    speaking(page)
+
+
+def pressed(page):
+    show(page, *exchange(), state())
+    show(page, reports.LiveNotice(4.0, "ear_lost", EAR_LOST.format("Gemma 4 E2B")))
+
+
+DEVICES = DeviceChoices(
+    (Choice("", "The system's choice"), Choice("MacBook Microphone", "MacBook Microphone")),
+    (Choice("", "The system's choice"), Choice("AirPods", "AirPods")),
+    (Choice("", "First camera"), Choice("screen", "Screen")),
+)
+DARK = ("hearing", "speaking", "half-duplex", "ear", "camera-denied", "microphone-denied")
+NARROW, WIDE = (640, 600), (1200, 900)
+"""The page beside the side bar of a window 880 and 1440 pixels wide."""
 STATES = {
     "listening": (nothing, {}),
     "hearing": (hearing, {}),
     "thinking": (thinking, {}),
     "speaking": (speaking, {}),
+    "transcript": (transcript, {}),
     "interrupted": (interrupted, {}),
     "muted": (muted, {}),
     "half-duplex": (half_duplex, {}),
     "headphones": (headphones, {}),
     "microphone-silent": (silent, {}),
     "engine-restarting": (engine_lost, {}),
-    "cannot-hear": (nothing, {"hears": False}),
+    "cannot-hear": (deaf, {"hears": False}),
+    "ear": (listening_ear, {"ear": "Gemma 4 E2B"}),
+    "ear-lost": (pressed, {"ear": "Gemma 4 E2B"}),
     "microphone-not-asked": (nothing, {"microphone": Access.NOT_ASKED}),
     "microphone-denied": (nothing, {"microphone": Access.DENIED}),
     "microphone-restricted": (nothing, {"microphone": Access.RESTRICTED}),
@@ -171,13 +206,16 @@ def make_page(theme, words):
     """A running page in a state's surroundings."""
     words = dict(words)
     device, eye = words.pop("device", None), words.pop("eye", None) or FakeCamera(picture=scene())
-    lose, hears = words.pop("lose", False), words.pop("hears", True)
+    lose, hears, ear = words.pop("lose", False), words.pop("hears", True), words.pop("ear", "")
     states = {k: v for k, v in words.items() if k in ("microphone", "camera")}
     microphone_state = states.pop("microphone", Access.GRANTED)
     camera_state = states.pop("camera", Access.GRANTED)
-    controller, _client, permissions = make_controller(hears=hears, microphone=device, camera=eye)
+    controller, _client, permissions = make_controller(
+        hears=hears, microphone=device, camera=eye, ear=ear
+    )
     permissions.states = {Capture.MICROPHONE: microphone_state, Capture.CAMERA: camera_state}
     page = LivePage(theme, controller)
+    page.use_devices(DeviceMenu(lambda: DEVICES, lambda _kind: "", lambda *_: None))
     controller.start()
     QApplication.processEvents()
     controller.session._runner.stop()  # from here on only the script speaks
@@ -207,6 +245,27 @@ def render(theme, name, folder, size=(1180, 720), suffix=""):
     return path
 
 
+def render_card(theme, name, folder, suffix=""):
+    """The floating card in a state of the page."""
+    act, words = STATES[name]
+    page, _ = make_page(theme, words)
+    card = FloatingCard(theme, page._controller)
+    act(page)
+    card.appear()
+    page._controller.report.emit(reports.CaptionMoved(3.5, 1, "The mug is dark green.", 11))
+    for _ in range(3):
+        card._refresh()
+        QApplication.processEvents()
+    path = folder / f"live-card-{name}{suffix}.png"
+    card.grab().save(str(path))
+    page._controller.stop()
+    card.close()
+    page.close()
+    page.deleteLater()
+    card.deleteLater()
+    return path
+
+
 def render_off(theme, folder, suffix=""):
     """The page before anything was started."""
     controller, _, _ = make_controller()
@@ -219,21 +278,25 @@ def render_off(theme, folder, suffix=""):
 
 
 def render_all(folder):
-    """Every state in light; the main ones in dark, narrow and at 200 %."""
+    """Every state in light; the main ones in dark, narrow and at 200 %, and the floating card."""
     folder.mkdir(parents=True, exist_ok=True)
     theme = Theme("light")
     theme.apply()
-    render_off(theme, folder)
-    for name in STATES:
-        render(theme, name, folder)
-    render(theme, "speaking", folder, (640, 600), "-880")
-    theme.set_mode("dark")
-    render_off(theme, folder, "-dark")
-    for name in ("speaking", "hearing", "camera-denied"):
-        render(theme, name, folder, suffix="-dark")
+    for mode in ("light", "dark"):
+        theme.set_mode(mode)
+        suffix = "" if mode == "light" else "-dark"
+        render_off(theme, folder, suffix)
+        for name in STATES if mode == "light" else DARK:
+            render(theme, name, folder, suffix=suffix)
+        for name in ("speaking", "listening"):
+            render_card(theme, name, folder, suffix)
+        render(theme, "speaking", folder, NARROW, f"-880{suffix}")
+        render(theme, "speaking", folder, WIDE, f"-1440{suffix}")
+        render(theme, "transcript", folder, NARROW, f"-880{suffix}")
     theme.set_mode("light")
     theme.set_scale(2.0)
-    render(theme, "german", folder, (1440, 900), "-200")
+    render(theme, "german", folder, WIDE, "-200")
+    render(theme, "camera-denied", folder, NARROW, "-200-880")
     theme.set_scale(1.0)
 
 

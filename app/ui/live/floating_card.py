@@ -37,13 +37,14 @@ class FloatingCard(QWidget):
             Qt.WindowType.Tool
             | Qt.WindowType.FramelessWindowHint
             | Qt.WindowType.WindowStaysOnTopHint
-            | Qt.WindowType.WindowDoesNotAcceptFocus
         )
         super().__init__(parent, flags)
         self._theme, self._controller = theme, controller
         self._grip: QPoint | None = None
         self._placed = self._muted = False
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
+        self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setWindowTitle("Facet Live")
         self.setAccessibleName("Live, small window")
         self._build()
@@ -106,6 +107,7 @@ class FloatingCard(QWidget):
             free = screen.availableGeometry()
             self.move(free.right() - self.width() - 24, free.top() + 24)
         self.show()
+        self.setFocus()
 
     def vanish(self) -> None:
         """The page is in sight again."""

@@ -6,9 +6,17 @@ Space to talk, Esc stops the answer, M mutes, C switches the camera.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPoint, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QBoxLayout,
+    QHBoxLayout,
+    QLayout,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.controllers.live_controller import LiveController
 from app.live import reports
@@ -71,18 +79,21 @@ class LivePage(QWidget):
 
     def _build(self) -> None:
         theme = self._theme
-        row = QHBoxLayout(self)
+        row = self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight, self)
         row.setContentsMargins(*[theme.px(16)] * 4)
         row.setSpacing(theme.px(16))
+        # What is needed side by side must not keep the window from becoming narrow.
+        row.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
         column = QVBoxLayout()
         column.setSpacing(theme.px(12))
         self.preview = CameraPreview(theme, self._newest_frame)
         self.preview.panel.acted.connect(
             lambda what: self._act(self._controller.keeper.camera, what)
         )
-        column.addWidget(self.preview, 1)
+        column.addWidget(self.preview, 3)
         column.addWidget(self._build_words())
         column.addLayout(self._build_buttons())
+        column.addStretch(0)
         row.addLayout(column, 3)
         self.talk_view = TalkView(theme)
         self.talk_view.edited.connect(self._controller.talk_edited)
@@ -170,6 +181,10 @@ class LivePage(QWidget):
         for button in self._buttons:
             row.addWidget(button)
         row.addStretch()
+        self.words_button = IconButton(theme, "message-square-text", "What was said and sent")
+        self.words_button.setCheckable(True)
+        self.words_button.toggled.connect(self._arrange)
+        row.addWidget(self.words_button)
         self.device_button = IconButton(theme, "sliders-horizontal", "Microphone, speaker, camera")
         self.device_button.hide()
         row.addWidget(self.device_button)
@@ -217,10 +232,26 @@ class LivePage(QWidget):
         self._controller.release_talk()
         super().focusOutEvent(event)  # type: ignore[arg-type]
 
+    def minimumSizeHint(self) -> QSize:
+        """The row of buttons, and a little of everything above it."""
+        return QSize(self._theme.px(560), self._theme.px(420))
+
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """The transcript stands beside the card where there is room."""
-        self.talk_view.setVisible(self.width() >= self._theme.px(_SIDE_BY_SIDE))
+        """Another width, another arrangement."""
         super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """The transcript stands beside the card where there is room, else where the camera was."""
+        wide = self.width() >= self._theme.px(_SIDE_BY_SIDE)
+        words = self.words_button.isChecked()
+        ways = QBoxLayout.Direction
+        self._row.setDirection(ways.LeftToRight if wide else ways.TopToBottom)
+        self._row.setStretch(0, 3 if wide or not words else 0)
+        self.words_button.setVisible(not wide)
+        self.talk_view.setVisible(wide or words)
+        self.preview.setVisible(wide or not words)
+        self.preview.setMaximumHeight(round(self.width() * (0.6 if wide else 1) * 9 / 16))
 
     def showEvent(self, event: QShowEvent) -> None:
         """Back in sight."""

@@ -71,7 +71,7 @@ class AccessPanel(QWidget):
 
 
 class CameraPreview(QWidget):
-    """Paints the newest frame, cropped to 16:9 with round corners.
+    """Paints the newest frame, whole, with round corners.
 
     Args:
         theme: colours and sizes.
@@ -151,13 +151,11 @@ class CameraPreview(QWidget):
             self._paint_mark(painter)
 
     def _paint_picture(self, painter: QPainter) -> None:
+        """The whole frame: what is seen here is what the model sees."""
         assert self._image is not None
-        scale = max(self.width() / self._image.width(), self.height() / self._image.height())
-        width, height = self.width() / scale, self.height() / scale
-        source = QRectF(
-            (self._image.width() - width) / 2, (self._image.height() - height) / 2, width, height
-        )
-        painter.drawImage(QRectF(self.rect()), self._image, source)
+        size = self._image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        left, top = (self.width() - size.width()) / 2, (self.height() - size.height()) / 2
+        painter.drawImage(QRectF(left, top, size.width(), size.height()), self._image)
 
     def _paint_words(self, painter: QPainter, words: str) -> None:
         painter.setPen(self._theme.color("faint"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPixmap
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
-    QLineEdit,
+    QPlainTextEdit,
     QScrollArea,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -24,6 +25,46 @@ from app.ui.widgets.labels import Label
 _FRAME_TOKENS = 70
 
 
+class SaidEdit(QPlainTextEdit):
+    """Words that can be corrected in place; as high as they are long. `finished(text)`."""
+
+    finished = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.setAccessibleName("What you said")
+        self.setProperty("kind", "field")
+        self.setTabChangesFocus(True)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.document().setDocumentMargin(theme.px(4))
+        self.textChanged.connect(self._fit)
+        self._fit()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter is done."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.clearFocus()
+        else:
+            super().keyPressEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """What is written now holds."""
+        super().focusOutEvent(event)
+        self.finished.emit(self.toPlainText())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width, another height."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        lines = max(1, round(self.document().size().height()))
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + self._theme.px(18))
+
+
 class TurnView(QWidget):
     """One exchange: the user's words (editable, faint until written down), the answer."""
 
@@ -32,13 +73,10 @@ class TurnView(QWidget):
     def __init__(self, theme: Theme, turn: TalkTurn) -> None:
         super().__init__()
         self.setProperty("kind", "clear")
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._number = turn.number
-        self._said = QLineEdit()
-        self._said.setAccessibleName("What you said")
-        self._said.setProperty("kind", "search")
-        self._said.editingFinished.connect(
-            lambda: self.edited.emit(self._number, self._said.text())
-        )
+        self._said = SaidEdit(theme)
+        self._said.finished.connect(lambda text: self.edited.emit(self._number, text))
         self._reply = Label(wrap=True)
         self._reply.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._note = Label(role="caption", wrap=True)
@@ -51,8 +89,8 @@ class TurnView(QWidget):
 
     def show_turn(self, turn: TalkTurn) -> None:
         """Show a newer state."""
-        if not self._said.hasFocus():
-            self._said.setText(turn.said)
+        if not self._said.hasFocus() and self._said.toPlainText() != turn.said:
+            self._said.setPlainText(turn.said)
         waiting = "Hearing you …" if turn.state == "open" else f"You spoke {turn.seconds:.1f} s"
         self._said.setPlaceholderText(waiting)
         self._reply.setText(turn.kept_reply)
