@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.documents.export.pdf import DOTS_PER_INCH, SearchableWriter
-from app.documents.export.placing import Placed, place, text_lines
+from app.documents.export.placing import place, text_lines
 from app.documents.pages import PageSource
 from app.documents.prepare import Plan
 from app.documents.types import Box, PageText, SearchablePdf
@@ -44,8 +44,10 @@ def write_searchable(
             text = by_page.get(page)
             if text is None or (not source.is_picture(page) and source.lines(page)):
                 continue
-            placed = _placed(text, source, page, lines_of)
-            writer.add_text(page, placed, replace_hidden=is_pdf and source.is_picture(page))
+            boxes, plan = lines_of(page)
+            placed = place(text_lines(text.markdown), boxes, plan.width / plan.height)
+            hidden = is_pdf and source.is_picture(page)
+            writer.add_text(page, placed, plan.preparation.to_original, replace_hidden=hidden)
             lines += len(placed)
             unmatched += sum(not line.own for line in placed)
         return SearchablePdf(str(target), writer.save(target), lines, unmatched)
@@ -70,11 +72,3 @@ def _same_jpeg(source: PageSource, shape: tuple[int, ...]) -> bytes:
         if image.mode != "RGB" or not upright or image.size != (shape[1], shape[0]):
             return b""
     return Path(source.info.path).read_bytes()
-
-
-def _placed(text: PageText, source: PageSource, page: int, lines_of: LinesOf) -> list[Placed]:
-    """Lines with their places on the page as it came (not as it was prepared)."""
-    boxes, plan = lines_of(page)
-    found = place(text_lines(text.markdown), boxes, plan.width / plan.height)
-    back = plan.preparation.original_box
-    return [Placed(line.text, back(line.box), line.own) for line in found]

@@ -17,6 +17,7 @@ from app.documents.types import Box
 
 LOOK_SIDE = 1600  # pixels of the longer side that lines are looked for at
 MOST_PIECES = 5000
+WORD_GAP = 1.5  # letter heights between words of a line, at most
 _MOST_DEPTH = 12
 _COLUMN_GAP = 1.2  # letter heights between two columns, at least
 _WIDE_LINE = 9.0  # letter heights: pieces wider than this are lines of text, not cells
@@ -62,14 +63,15 @@ def _pieces(boxes: np.ndarray, height: float, shape: tuple[int, ...]) -> np.ndar
     """Neighbouring letters as one box each, int64 [n, 4] (left, top, right, bottom)."""
     tall = boxes[(boxes[:, 3] >= 0.45 * height) & (boxes[:, 3] <= 5 * height)]
     left, top, wide, high = tall.T
-    # Only the middle of each letter is painted, so that lines that touch stay apart.
+    # Only the middle of each letter is painted, so that lines that touch stay apart; wider than it
+    # is by the gap between words, which grows with the letters.
     band_top, band_end = top + (0.3 * high).astype(int), top + np.ceil(0.7 * high).astype(int)
+    reach = np.ceil(WORD_GAP / 2 * np.clip(high, height, None)).astype(int)
     painted = np.zeros(shape[:2], np.uint8)
-    for x0, x1, y0, y1 in zip(left, left + wide, band_top, band_end, strict=True):
+    starts, ends = np.maximum(left - reach, 0), left + wide + reach
+    for x0, x1, y0, y1 in zip(starts, ends, band_top, band_end, strict=True):
         painted[y0:y1, x0:x1] = 255
-    reach = max(3, round(1.5 * height) | 1)
-    joined = cv2.morphologyEx(painted, cv2.MORPH_CLOSE, np.ones((1, reach), np.uint8))
-    count, labels = cv2.connectedComponents(joined, connectivity=8)
+    count, labels = cv2.connectedComponents(painted, connectivity=8)
     across = np.clip(left + wide // 2, 0, shape[1] - 1)
     down = np.clip((band_top + band_end) // 2, 0, shape[0] - 1)
     group: np.ndarray = labels[down, across].astype(np.int64)

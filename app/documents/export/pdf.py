@@ -7,9 +7,12 @@ Runs in the worker, since it opens the foreign file.
 from __future__ import annotations
 
 import io
+import math
+import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,7 @@ from app.documents.export import glyphless
 from app.documents.export.docx import is_right_to_left
 from app.documents.export.files import replacing, writable
 from app.documents.export.placing import Placed
-from app.documents.types import Box, DocumentError, DocumentProblem
+from app.documents.types import DocumentError, DocumentProblem, Point
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +34,8 @@ MOST_POINTS = 14_000  # the format's own limit is 14,400
 MOST_FLAT_BYTES = 3 << 20  # a page that packs to more without loss is a photo: then JPEG
 JPEG_QUALITY = 93
 _PRIVATE = range(0xE000, 0xF900)  # codes for characters beyond 16 bits
+DEPTH = 0.2  # of a line's height, below its baseline
+ToPage = Callable[[Point], Point]
 _FONT_NAME = "FacetText"
 
 
@@ -77,13 +82,22 @@ class SearchableWriter:
         added.obj.Contents = self._pdf.make_stream(content.encode("ascii"))
         return len(self._pdf.pages) - 1
 
-    def add_text(self, page: int, lines: Sequence[Placed], *, replace_hidden: bool) -> None:
-        """Put lines on a page, unseen. replace_hidden: instead of hidden text it has."""
+    def add_text(
+        self, page: int, lines: Sequence[Placed], to_page: ToPage, *, replace_hidden: bool
+    ) -> None:
+        """Put lines on a page, unseen.
+
+        Args:
+            page: its number.
+            lines: what is read, with places.
+            to_page: takes points of the picture that the places are of to those of the page.
+            replace_hidden: instead of hidden text it has.
+        """
         target = self._pdf.pages[page]
         if replace_hidden:
             _drop_hidden_text(target, self._pdf)
         frame = _frame(target)
-        text = "".join(self._line(line, frame) for line in lines)
+        text = "".join(self._line(line, frame, to_page) for line in lines)
         if not text:
             return
         name = target.add_resource(self._font, Name.Font, prefix=_FONT_NAME)
@@ -108,19 +122,22 @@ class SearchableWriter:
         """Let go of the file that was opened."""
         self._pdf.close()
 
-    def _line(self, line: Placed, frame: _Frame) -> str:
-        """Text operators that fill a line's box from side to side."""
+    def _line(self, line: Placed, frame: _Frame, to_page: ToPage) -> str:
+        """Text operators that fill a line's place from side to side."""
         shown = visual_order(" ".join(writable(line.text).split()))
         if not shown:
             return ""
-        left, top, right, bottom = _points(line.box, frame)
-        size = max(top - bottom, 0.5)
-        natural = len(shown) * size * glyphless.ADVANCE / glyphless.UNITS
-        stretch = max((right - left) / natural * 100.0, 0.1)
-        # The baseline lies above the box's end by the depth of a g.
-        base = bottom + 0.2 * size
-        codes = "".join(f"{self._code(character):04X}" for character in shown)
-        return f"{size:.3f} 0 0 {size:.3f} {left:.3f} {base:.3f} Tm {stretch:.3f} Tz <{codes}> Tj\n"
+        left, top, right, bottom = line.box
+        corners = ((left, bottom), (right, bottom), (left, top))
+        start, end, above = (frame.points(to_page(corner)) for corner in corners)
+        run = _Run(start, end, max(math.dist(start, above), 0.5), len(shown))
+        if run.level:
+            return run.show(0, [self._code(character) for character in shown])
+        # Readers take letters of a slanting line apart, but keep level words that rise in steps.
+        return "".join(
+            run.show(word.start(), [self._code(character) for character in word[0]])
+            for word in re.finditer(r"\S+ ?", shown)
+        )
 
     def _code(self, character: str) -> int:
         """Characters of 16 bits are their own code; others and private ones get a free one."""
@@ -150,6 +167,36 @@ class SearchableWriter:
         return self._pdf.make_indirect(stream)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A line of text from `start` to `end` in points, `size` high, of `letters` characters."""
+
+    start: Point
+    end: Point
+    size: float
+    letters: int
+
+    @property
+    def level(self) -> bool:
+        """Whether it neither rises nor falls by a tenth of its height."""
+        return abs(self.end[1] - self.start[1]) < 0.1 * self.size
+
+    def show(self, first: int, codes: Sequence[int]) -> str:
+        """Operators for some of its characters, level, from the `first` on."""
+        step = (
+            (self.end[0] - self.start[0]) / self.letters,
+            (self.end[1] - self.start[1]) / self.letters,
+        )
+        natural = self.size * glyphless.ADVANCE / glyphless.UNITS
+        x = self.start[0] + first * step[0]
+        # The baseline lies above the line's lower edge by the depth of a g.
+        y = self.start[1] + (first + len(codes) / 2) * step[1] + DEPTH * self.size
+        stretch = max(step[0] / natural * 100.0, 1.0)
+        text = "".join(f"{code:04X}" for code in codes)
+        place = f"{self.size:.3f} 0 0 {self.size:.3f} {x:.3f} {y:.3f} Tm"
+        return f"{place} {stretch:.3f} Tz <{text}> Tj\n"
+
+
 class _Frame:
     """The page as shown: its size in points, and the matrix from there to the page's own space."""
 
@@ -163,6 +210,10 @@ class _Frame:
             180: (-1, 0, 0, -1, right, top),
             270: (0, -1, 1, 0, left, top),
         }.get(rotation, (1, 0, 0, 1, left, bottom))
+
+    def points(self, place: Point) -> Point:
+        """A place on the page in points as shown, y upwards."""
+        return place[0] * self.width, (1 - place[1]) * self.height
 
 
 def _frame(page: pikepdf.Page) -> _Frame:
@@ -195,17 +246,6 @@ def _inherited(page: pikepdf.Page, name: Name) -> Any:
 def _rectangle(values: Iterable[Any]) -> tuple[float, float, float, float]:
     a, b, c, d = (float(value) for value in values)
     return min(a, c), min(b, d), max(a, c), max(b, d)
-
-
-def _points(box: Box, frame: _Frame) -> Box:
-    """A box as left, top, right, bottom in points as shown, y upwards."""
-    left, top, right, bottom = box
-    return (
-        left * frame.width,
-        (1 - top) * frame.height,
-        max(right, left + 1e-4) * frame.width,
-        (1 - bottom) * frame.height,
-    )
 
 
 def visual_order(text: str) -> str:

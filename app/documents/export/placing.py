@@ -143,8 +143,9 @@ def _band(i: int, rows: int, columns: int) -> range:
     if columns <= 4 * _NARROW_BAND:
         return range(columns)
     middle = i * (columns - 1) // max(rows - 1, 1)
-    # The corners belong to it always, so that a way through exists.
-    return range(max(0, middle - _NARROW_BAND), min(columns, middle + _NARROW_BAND + 1))
+    # Wide enough to step from row to row where there are far more places than lines.
+    half = _NARROW_BAND + 2 * (columns // rows)
+    return range(max(0, middle - half), min(columns, middle + half + 1))
 
 
 def _way(came: list[list[tuple[int, int]]], i: int, j: int) -> list[tuple[range, range]]:
