@@ -9,22 +9,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from training import pictures, samples, speech, tasks
+from training import pictures, samples, tasks
 from training.samples import Clip, Picture, Sequence, Turn
-from training.speech_cache import SpeechCache
-from training.tokenizer import spell
 
-MEL_LENGTHS = (256, 448)
-CLIPS = 12
-SEE_SMALL = ("colour", "shape", "see", "colour_of")
-SEE_ALL = ("colour", "shape", "see", "see", "count", "relation", "colour_of")
+MEL_LENGTHS = (256, 448, 704)
+CLIPS = 16
+SEE = ("colour", "shape", "see", "see", "count", "relation", "relation", "colour_of")
 REUSE = 4
 
 
@@ -53,8 +49,7 @@ class Batch:
     mel: Tensor | None = None
     mel_mask: Tensor | None = None
     clip_slots: Tensor | None = None
-    said: list[list[int]] | None = None
-    spread: Tensor | None = None
+    words: Tensor | None = None
 
 
 def _slots(items: list[tuple[int, int, Picture | Clip]], width: int) -> Tensor:
@@ -107,13 +102,8 @@ def _add_clips(batch: Batch, heard: list, width: int) -> None:
         batch.mel[index, :size] = torch.from_numpy(medium.mel)
         batch.mel_mask[index, :size] = True
     batch.clip_slots = _slots(heard, width)
-    batch.said = [spell(medium.text) for _, _, medium in heard]
-    steps = frames // 2
-    spread = [
-        speech.flat_labels(said, medium.voice, steps)
-        for said, (_, _, medium) in zip(batch.said, heard, strict=True)
-    ]
-    batch.spread = torch.from_numpy(np.stack(spread))
+    words = np.concatenate([medium.words for _, _, medium in heard])
+    batch.words = torch.from_numpy(words)
 
 
 def _clips_fit(turns: tuple[Turn, ...]) -> int:
@@ -140,7 +130,15 @@ class Kitchen:
             return self._draw_bucketed(task, grid, make, size)
         pool = self.pools.setdefault((task, grid), [])
         self._refresh(pool, make, size)
-        return collate(task, self.source.rng.sample(pool, size))
+        return collate(task, self._alike(pool, size))
+
+    def _alike(self, pool: list[Item], size: int) -> list[Item]:
+        """Random items of similar length, which spares padding."""
+        rng = self.source.rng
+        drawn = rng.sample(pool, min(len(pool), 3 * size))
+        drawn.sort(key=lambda item: len(item.sequence.ids))
+        start = rng.randint(0, len(drawn) - size)
+        return drawn[start : start + size]
 
     def _refresh(self, pool: list[Item], make: Callable[[], Item], size: int) -> None:
         fresh = size if len(pool) < size else -(-size // REUSE)
@@ -171,7 +169,7 @@ class Kitchen:
         if task == "crop":
             return rng.choice([(2, 6), (2, 8), (2, 10), (2, 12)])
         if task.startswith("small"):
-            return rng.choice([(3, 5), (4, 4), (4, 5)])
+            return rng.choice([(3, 5), (4, 4), (4, 5), (5, 5), (4, 7)])
         if task == "line":
             return rng.choice(tasks.LINE_GRIDS)
         if task in ("see", "box", "live", "voice"):
@@ -201,8 +199,8 @@ class Kitchen:
         recipes: dict[str, tuple[Callable[[], Item], int]] = {
             "line": (text_line, whole),
             "crop": (text_line, small),
-            "small": (lambda: scene(SEE_SMALL, pixels, True), small),
-            "see": (lambda: scene(SEE_ALL, grid, False), whole),
+            "small": (lambda: scene(SEE, pixels, True), small),
+            "see": (lambda: scene(SEE, grid, False), whole),
             "box": (lambda: scene(("box",), grid, False), whole),
             "card": (
                 lambda: tokens((tasks.page(source, grid, rng.randint(1, min(5, grid[0]))),)),
@@ -226,7 +224,7 @@ class Kitchen:
             "small live": (lambda: tokens((tasks.live(source, pixels, grid),)), CLIPS),
             "small voice": (lambda: tokens((tasks.voice_only(source, pixels, grid),)), CLIPS),
             "voice": (lambda: tokens((tasks.voice_only(source, grid),)), CLIPS),
-            "chat": (lambda: tokens(tasks.chat(source)), 16),
+            "chat": (lambda: tokens(tasks.chat(source)), 32),
             "video": (lambda: tokens((tasks.video(source),)), max(2, whole // 6)),
         }
         return recipes[task]
@@ -235,16 +233,14 @@ class Kitchen:
 class Stream(IterableDataset):
     """Endless batches of a mixture of tasks; `shares` may change while it runs."""
 
-    def __init__(
-        self, cache: Path, shares: dict[str, float], seed: int, batch_patches: int
-    ) -> None:
-        self.cache, self.shares, self.seed, self.budget = cache, shares, seed, batch_patches
+    def __init__(self, shares: dict[str, float], seed: int, batch_patches: int) -> None:
+        self.shares, self.seed, self.budget = shares, seed, batch_patches
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
-        kitchen = Kitchen(tasks.Source(rng, SpeechCache(self.cache)), self.budget)
+        kitchen = Kitchen(tasks.Source(rng), self.budget)
         names, weights = zip(*self.shares.items(), strict=True)
         while True:
             yield kitchen.draw(rng.choices(names, weights)[0])

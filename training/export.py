@@ -17,7 +17,6 @@ from transformers.models.gemma4 import Gemma4ForConditionalGeneration
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
 from training import batches, config, network, tasks, tokenizer
-from training.speech_cache import SpeechCache
 from training.train import losses
 
 WIDEN = 3.0
@@ -36,7 +35,7 @@ class _Range:
         self.outward = max(self.outward, output.abs().max().item())
 
 
-def calibrate(trainee: network.Trainee, cache: Path) -> dict[str, _Range]:
+def calibrate(trainee: network.Trainee) -> dict[str, _Range]:
     """Ranges of all clippable linears over a few training batches, by module name."""
     found = {}
     hooks = []
@@ -44,7 +43,7 @@ def calibrate(trainee: network.Trainee, cache: Path) -> dict[str, _Range]:
         if isinstance(module, Gemma4ClippableLinear):
             found[name] = _Range()
             hooks.append(module.register_forward_hook(found[name]))
-    source = tasks.Source(random.Random(config.SEED), SpeechCache(cache))
+    source = tasks.Source(random.Random(config.SEED))
     kitchen = batches.Kitchen(source, 4 * 594)
     with torch.no_grad():
         for task in CALIBRATION:
@@ -133,11 +132,11 @@ def _write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def write(trainee: network.Trainee, cache: Path, folder: Path) -> None:
+def write(trainee: network.Trainee, folder: Path) -> None:
     """Write weights, configs and tokenizer into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     trainee.eval()
-    model = _with_bounds(trainee, calibrate(trainee, cache))
+    model = _with_bounds(trainee, calibrate(trainee))
     model.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     settings = json.loads((folder / "config.json").read_text())
@@ -167,7 +166,7 @@ def main() -> None:
     trainee = network.Trainee()
     stored = torch.load(options.work / "joint.pt")
     trainee.load_state_dict(stored["weights"], strict=False)
-    write(trainee, options.work / "cache", options.folder)
+    write(trainee, options.folder)
     print(f"step {stored['step']} written to {options.folder}")
 
 

@@ -1,4 +1,4 @@
-"""The model under training, its throw-away CTC heads, and a starting point that learns fast."""
+"""The model under training, its throw-away heads, and a starting point that learns fast."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers.models.gemma4 import Gemma4ForConditionalGeneration
 
 from training import config
+from training.phrases import vocabulary
 from training.shapes import COLOURS, SHAPES
 from training.tokenizer import CHARACTERS
 
@@ -49,7 +50,7 @@ def build() -> Gemma4ForConditionalGeneration:
 
 
 class ColumnReader(nn.Module):
-    """CTC head on the columns of the vision tower's patch features: two frames per 16 px column."""
+    """Reads the columns of the vision tower's patch features: two frames per 16 px column."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,49 +65,55 @@ class ColumnReader(nn.Module):
         return scores.log_softmax(dim=-1).transpose(0, 1)
 
 
-class FrameReader(nn.Module):
-    """CTC head on the audio tower's frames: two steps per 40 ms frame."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(config.AUDIO_WIDTH)
-        self.head = nn.Linear(config.AUDIO_WIDTH, 2 * CHARACTERS)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """[B, T, H] frames → log-probabilities [2·T, B, V]."""
-        scores = self.head(self.norm(frames.float())).reshape(frames.shape[0], -1, CHARACTERS)
-        return scores.log_softmax(dim=-1).transpose(0, 1)
-
-
 class CellReader(nn.Module):
-    """Says of each projected soft token which colour and which shape lies there."""
+    """Says of each projected soft token which colour and shape lies there, and in which box."""
 
     def __init__(self) -> None:
         super().__init__()
         self.colour = nn.Linear(config.TEXT_WIDTH, len(COLOURS) + 1)
         self.shape = nn.Linear(config.TEXT_WIDTH, len(SHAPES) + 1)
+        self.box = nn.Linear(config.TEXT_WIDTH, 4)
 
     def loss(self, soft: Tensor, cells: Tensor) -> Tensor:
-        """Cross-entropy for soft tokens [B, n, D] and labels [B, n, 2]; empty cells count less."""
+        """Cross-entropy for soft tokens [B, n, D] and labels [B, n, 6]; empty cells count less.
+
+        The distance of the boxes counts where a shape lies.
+        """
         total = torch.zeros(())
         for index, head in enumerate((self.colour, self.shape)):
             scores = head(soft.float())
             weight = torch.ones(scores.shape[-1])
             weight[0] = 0.3
             total = total + F.cross_entropy(
-                scores.flatten(0, 1), cells[..., index].flatten(), weight
+                scores.flatten(0, 1), cells[..., index].flatten().long(), weight
             )
-        return total
+        away = (self.box(soft.float()) - cells[..., 2:]).abs().mean(dim=-1)
+        there = (cells[..., 0] > 0).float()
+        return total + 2 * (away * there).sum() / there.sum().clamp(min=1)
+
+
+class WordReader(nn.Module):
+    """Says of each projected soft token of a clip which word was just heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(config.TEXT_WIDTH, len(vocabulary()) + 1)
+
+    def loss(self, soft: Tensor, words: Tensor) -> Tensor:
+        """Cross-entropy for soft tokens [n, D] and labels [n]; silence counts less."""
+        weight = torch.ones(self.head.out_features)
+        weight[0] = 0.3
+        return F.cross_entropy(self.head(soft.float()), words, weight)
 
 
 class Trainee(nn.Module):
-    """The model with its two throw-away heads; one state dict for checkpoints."""
+    """The model with its throw-away heads; one state dict for checkpoints."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = build()
         self.columns = ColumnReader()
-        self.frames = FrameReader()
+        self.words = WordReader()
         self.cells = CellReader()
 
     def patch_features(self, pixels: Tensor, positions: Tensor) -> Tensor:
@@ -125,19 +132,6 @@ class Trainee(nn.Module):
         grid = features.reshape(batch, rows // POOL, POOL, columns // POOL, POOL, width)
         pooled = grid.float().mean(dim=(2, 4)).reshape(batch, -1, width) * width**0.5
         return self.model.model.embed_vision(pooled)
-
-
-def ctc_loss(
-    log_probabilities: Tensor, targets: list[list[int]], lengths: list[int] | None = None
-) -> Tensor:
-    """Mean CTC loss per character."""
-    steps, batch, _ = log_probabilities.shape
-    sizes = torch.tensor([len(t) for t in targets])
-    flat = torch.tensor([token for target in targets for token in target])
-    inputs = torch.tensor(lengths) if lengths else torch.full((batch,), steps)
-    return F.ctc_loss(
-        log_probabilities.float(), flat, inputs, sizes, blank=BLANK, zero_infinity=True
-    )
 
 
 def column_loss(log_probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -162,21 +156,6 @@ def resume(trainee: Trainee, optimizer: torch.optim.Optimizer, path: Path, commi
         if set(missing) - {"lm_head.weight"}:
             raise ValueError(f"{weights} does not fit config.py: it lacks {missing[:3]}")
     return 0
-
-
-def graft(trainee: Trainee, path: Path, parts: tuple[str, ...]) -> None:
-    """Take over the weights whose names contain one of `parts` from another checkpoint.
-
-    Tables with more rows than the other's (a grown vocabulary) keep their own further rows.
-    """
-    stored = torch.load(path)["weights"]
-    stored = {k.replace("_orig_mod.", ""): v for k, v in stored.items()}
-    own = trainee.state_dict()
-    for name, old in stored.items():
-        if any(part in name for part in parts) and name in own:
-            rows = min(old.shape[0], own[name].shape[0]) if old.ndim else 1
-            target = own[name][:rows] if old.ndim else own[name]
-            target.copy_(old[:rows] if old.ndim else old)
 
 
 def save(trainee: Trainee, path: Path, extra: dict) -> None:

@@ -75,5 +75,11 @@ def command(rng: random.Random) -> str:
     return rng.choice(COMMANDS)
 
 
+def vocabulary() -> tuple[str, ...]:
+    """All words ever spoken, in order; the throw-away head of sounds tells them apart."""
+    said = (*COMMANDS, *GREETINGS, *all_questions(), *DIGITS)
+    return tuple(sorted({word for text in said for word in text.split()}))
+
+
 def all_questions() -> tuple[str, ...]:
     return tuple(question for group in QUESTIONS.values() for question in group)

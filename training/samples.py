@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from training import pictures, speech
+from training.espeak import Span
 from training.tokenizer import encode, special, spell
 
 
@@ -29,12 +30,11 @@ class Picture:
 class Clip:
     """A sound clip as its log-mel frames [F, 128].
 
-    For the throw-away head also what is said, and from when to when (seconds).
+    For the throw-away head also the word over each soft token.
     """
 
     mel: np.ndarray
-    text: str = ""
-    voice: tuple[float, float] = (0.0, 0.0)
+    words: np.ndarray
 
     @property
     def tokens(self) -> int:
@@ -85,9 +85,10 @@ def picture(image: Image.Image, budget: int, video: bool = False) -> Picture:
     return Picture(pictures.patches(resized), resized.height // 16, video)
 
 
-def clip(pcm: np.ndarray, text: str, voice: tuple[float, float]) -> Clip:
-    """A clip through the published front end."""
-    return Clip(speech.mel(pcm), text, voice)
+def clip(pcm: np.ndarray, words: tuple[Span, ...], begun: float) -> Clip:
+    """A clip through the published front end; its words are spoken from `begun` seconds on."""
+    mel = speech.mel(pcm)
+    return Clip(mel, speech.word_labels(words, begun, mel.shape[0]))
 
 
 def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:

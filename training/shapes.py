@@ -214,17 +214,21 @@ def _article(name: str) -> str:
 
 
 def cell_labels(things: tuple[Thing, ...], rows: int, columns: int) -> np.ndarray:
-    """int64 [rows·columns, 2]: colour and shape (from 1, 0 for none) over each soft token."""
+    """float32 [rows·columns, 6]: what lies over each soft token.
+
+    Its colour and shape (from 1, 0 for none) and its box (y0, x0, y1, x1).
+    """
     y = (np.arange(rows)[:, None] + 0.5) / rows
     x = (np.arange(columns)[None, :] + 0.5) / columns
-    labels = np.zeros((rows, columns, 2), dtype=np.int64)
+    labels = np.zeros((rows, columns, 6), dtype=np.float32)
     for thing in things:
         y0, x0, y1, x1 = thing.box
         down = (y - thing.y) / max(0.55 * (y1 - y0), 0.6 / rows)
         across = (x - thing.x) / max(0.55 * (x1 - x0), 0.6 / columns)
         inside = down**2 + across**2 < 1
-        labels[inside] = (1 + tuple(COLOURS).index(thing.colour), 1 + SHAPES.index(thing.shape))
-    return labels.reshape(-1, 2)
+        colour, shape = tuple(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
+        labels[inside] = (1 + colour, 1 + shape, *thing.box)
+    return labels.reshape(-1, 6)
 
 
 RELATIONS = ("left of", "right of", "above", "below")

@@ -13,8 +13,11 @@ import soxr
 from transformers.models.gemma4 import Gemma4AudioFeatureExtractor
 
 from training import phrases
+from training.espeak import Span
 
 RATE = 16_000
+TOKEN_SECONDS = 0.04
+UNKNOWN = -100
 ACCENTS = (
     "en-us",
     "en-gb",
@@ -145,17 +148,22 @@ def spoil(
     return np.clip(pcm, -1, 1).astype(np.float32), spoken
 
 
-def flat_labels(tokens: list[int], spoken: tuple[float, float], steps: int) -> np.ndarray:
-    """int64 [steps] of 20 ms: the characters spread evenly over the voice, 0 between them.
+def word_labels(words: tuple[Span, ...], begun: float, frames: int) -> np.ndarray:
+    """int64 [soft tokens]: the word over each, from 1 in `phrases.vocabulary()`, 0 for none.
 
-    A crude alignment ("flat start"), good enough to lead the tower off its first plateau.
+    A word is told over its second half and the token after it, when enough of it was heard; words
+    that espeak gives as one share its time evenly. `begun` is when the voice begins, in seconds.
     """
-    labels = np.zeros(steps, dtype=np.int64)
-    width = (spoken[1] - spoken[0]) / 0.02 / len(tokens)
-    for index, token in enumerate(tokens):
-        left = spoken[0] / 0.02 + index * width
-        first = int(left + 0.2 * width)
-        labels[first : max(first + 1, int(left + 0.8 * width))] = token
+    numbers = {word: index + 1 for index, word in enumerate(phrases.vocabulary())}
+    labels = np.zeros(token_count(frames), dtype=np.int64)
+    for span in words:
+        parts = span.name.split()
+        step = (span.end - span.start) / max(1, len(parts))
+        for index, word in enumerate(parts):
+            middle = begun + span.start + (index + 0.5) * step
+            first = int(middle / TOKEN_SECONDS)
+            last = int((middle + 0.5 * step) / TOKEN_SECONDS) + 2
+            labels[first:last] = numbers.get(word, UNKNOWN)
     return labels
 
 

@@ -1,18 +1,54 @@
 """Same arithmetic, less copying: what makes a training step on the CPU affordable.
 
-Layers are compiled for a few fixed shapes, and the audio tower's first convolutions keep their
-channels last, which spares two transpositions of its largest activations per layer.
+Layers are compiled, the vision tower attends with bfloat16 matrix products in both directions
+(torch's own fused attention takes twice as long backwards on a CPU with AMX), and the audio
+tower's first convolutions keep their channels last, which spares two transpositions of its
+largest activations per layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioSubSampleConvProjectionLayer
+from transformers.models.gemma4.modeling_gemma4 import (
+    ALL_ATTENTION_FUNCTIONS,
+    Gemma4AudioSubSampleConvProjectionLayer,
+    Gemma4RMSNorm,
+)
+
+
+class _Attention(torch.autograd.Function):
+    """softmax(q kᵀ) v without a mask; keeps the weights in bfloat16 for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights = (q @ k.transpose(-1, -2)).float().softmax(dim=-1).to(torch.bfloat16)
+        out = weights @ v
+        ctx.save_for_backward(q, k, v, weights, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        q, k, v, weights, out = ctx.saved_tensors
+        rows = (grad.float() * out.float()).sum(dim=-1, keepdim=True)
+        inner = (grad @ v.transpose(-1, -2)).float() - rows
+        scores = (weights.float() * inner).to(torch.bfloat16)
+        return scores @ k, scores.transpose(-1, -2) @ q, weights.transpose(-1, -2) @ grad
+
+
+def _attend(
+    _module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _mask: None, **_options: Any
+) -> tuple[Tensor, None]:
+    """The vision tower's: no mask, scale 1, [B, heads, P, d] in and [B, P, heads, d] out."""
+    batch, heads, count, size = query.shape
+    flat = [x.to(torch.bfloat16).reshape(batch * heads, count, size) for x in (query, key, value)]
+    out = _Attention.apply(*flat).view(batch, heads, count, size)
+    return out.transpose(1, 2).contiguous(), None
 
 
 def _subsample(
@@ -30,6 +66,19 @@ def _subsample(
     return hidden, None if mask is None else mask[:, ::2]
 
 
+@torch.compile(dynamic=True)
+def _normed(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    wide = x.float()
+    wide = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + eps)
+    return (wide if weight is None else wide * weight).type_as(x)
+
+
+def _rms_norm(self: Gemma4RMSNorm, x: Tensor) -> Tensor:
+    """RMSNorm in one pass over rows instead of six: a quarter of the decoder's time."""
+    weight = self.weight if self.with_scale else None
+    return _normed(x.reshape(-1, x.shape[-1]), weight, self.eps).view(x.shape)
+
+
 def _swap(layers: nn.ModuleList, dynamic: bool | None) -> list[nn.Module]:
     plain = list(layers)
     for index, layer in enumerate(plain):
@@ -42,16 +91,26 @@ def compiled(model: nn.Module) -> Iterator[None]:
     """Compile the layers of both towers; on leaving, the model is plain again."""
     torch._dynamo.config.cache_size_limit = 64  # noqa: SLF001
     inner = model.model
-    stacks = [inner.vision_tower.encoder.layers, inner.audio_tower.layers]
+    vision = inner.vision_tower
+    stacks = [vision.encoder.layers, inner.audio_tower.layers]
     plain = [_swap(stack, dynamic) for stack, dynamic in zip(stacks, (True, False), strict=True)]
+    ALL_ATTENTION_FUNCTIONS["facet_fused"] = _attend
+    usual, vision.config._attn_implementation = (  # noqa: SLF001
+        vision.config._attn_implementation,  # noqa: SLF001
+        "facet_fused",
+    )
     projection = inner.audio_tower.subsample_conv_projection
     forward = Gemma4AudioSubSampleConvProjectionLayer.forward
     Gemma4AudioSubSampleConvProjectionLayer.forward = _subsample
+    norm = Gemma4RMSNorm.forward
+    Gemma4RMSNorm.forward = _rms_norm
     inner.audio_tower.subsample_conv_projection = torch.compile(projection, dynamic=False)
     try:
         yield
     finally:
+        vision.config._attn_implementation = usual  # noqa: SLF001
         Gemma4AudioSubSampleConvProjectionLayer.forward = forward
+        Gemma4RMSNorm.forward = norm
         inner.audio_tower.subsample_conv_projection = projection
         for stack, layers in zip(stacks, plain, strict=True):
             for index, layer in enumerate(layers):

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from training import fonts, lines, phrases, pictures, shapes, speech, talk, words
+from training.espeak import espeak
 from training.samples import Clip, Picture, Turn, clip, picture
-from training.speech_cache import SpeechCache
 
 READ = ("Read the text.", "Read the text.", "What does it say?", "Read this.", "Read the page.")
 HEAR = (
@@ -25,10 +25,9 @@ FRAME_SIZES = ((512, 288), (448, 336), (400, 400), (480, 320))
 
 @dataclass
 class Source:
-    """Where random material comes from: a generator, the spoken cache, one side of the split."""
+    """Where random material comes from: a generator and one side of the split."""
 
     rng: random.Random
-    speech: SpeechCache | None = None
     held_out: bool = False
     ease: float = 1.0
 
@@ -38,19 +37,14 @@ class Source:
         return fonts.available(fonts.HELD_OUT if self.held_out else fonts.TRAIN)
 
     def utterance(self, kind: str) -> str:
-        """Something to say of this side of the split (training: only what the cache holds)."""
-        if kind == "digits" and not self.held_out and self.speech is not None:
-            return self.speech.digits(self.rng)
+        """Something to say of this side of the split."""
         return speech.utterance(self.rng, kind, self.held_out)
 
     def spoken(self, text: str) -> Clip:
         """`text` said by some voice of this side of the split, spoilt a little."""
-        if self.held_out or self.speech is None:
-            pcm = speech.synthesise(phrases.spoken(text), *speech.voice(self.rng, self.held_out))
-        else:
-            pcm = self.speech.saying(self.rng, text)
-        spoilt, voice = speech.spoil(self.rng, pcm, self.ease)
-        return clip(spoilt, text, voice)
+        said = espeak().say(phrases.spoken(text), *speech.voice(self.rng, self.held_out))
+        spoilt, voice = speech.spoil(self.rng, said.pcm, self.ease)
+        return clip(spoilt, said.words, voice[0])
 
 
 def _either_order(rng: random.Random, item: Picture | Clip, text: str) -> tuple:

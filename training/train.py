@@ -1,6 +1,6 @@
 """Train the demo checkpoint: `python -m training.train WORK [--minutes M]`.
 
-WORK holds the spoken cache and the training checkpoint; a run goes on from the newest one, or else
+WORK holds the training checkpoint; a run goes on from the newest one, or else
 from the committed weights. A mixture names the tasks of a stage: "letters" and "sounds" teach one
 tower alone through its throw-away head, the others train everything together.
 """
@@ -28,11 +28,11 @@ MIXTURES = {
     "letters": {"crop": 1.0},
     "sounds": {"hearing": 1.0},
     "early": {"small": 0.45, "crop": 0.3, "chat": 0.25},
-    "seeing": {"small": 0.5, "see": 0.35, "chat": 0.15},
+    "seeing": {"small": 0.65, "see": 0.13, "chat": 0.22},
     "sound": {
-        "small": 0.2,
-        "crop": 0.2,
-        "chat": 0.1,
+        "small": 0.25,
+        "see": 0.05,
+        "chat": 0.2,
         "hearing": 0.25,
         "small live": 0.2,
         "small voice": 0.05,
@@ -84,13 +84,8 @@ class Meter:
         return "  ".join(parts)
 
 
-def soft_features(
-    trainee: Trainee, batch: Batch, flat: float
-) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-    """Soft tokens with their places, and the auxiliary loss of the throw-away heads.
-
-    `flat` weighs the crude alignment that leads the audio tower off its first plateau.
-    """
+def soft_features(trainee: Trainee, batch: Batch) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """Soft tokens with their places, and the auxiliary loss of the throw-away heads."""
     found = []
     extra = torch.zeros(())
     if batch.pixels is not None:
@@ -107,11 +102,9 @@ def soft_features(
         inner = trainee.model.model
         out = inner.audio_tower(batch.mel, batch.mel_mask)
         frames, valid = out.last_hidden_state, out.attention_mask
-        found.append((batch.clip_slots, inner.embed_audio(frames)[valid]))
-        lengths = (2 * valid.sum(dim=1)).tolist()
-        read = trainee.frames(frames)
-        extra = extra + 0.3 * network.ctc_loss(read, batch.said, lengths)
-        extra = extra + flat * network.column_loss(read, batch.spread)
+        soft = inner.embed_audio(frames)[valid]
+        found.append((batch.clip_slots, soft))
+        extra = extra + 0.5 * trainee.words.loss(soft, batch.words)
     return found, extra
 
 
@@ -136,14 +129,14 @@ def decoder_logits(trainee: Trainee, batch: Batch, soft: list[tuple[Tensor, Tens
 
 
 def losses(
-    trainee: Trainee, batch: Batch, flat: float = 0.0, heads_only: bool = False
+    trainee: Trainee, batch: Batch, heads_only: bool = False
 ) -> tuple[Tensor, Tensor, float]:
     """Next-token loss, auxiliary loss, share of right next tokens.
 
     With `heads_only` the decoder is left out: first lessons for one tower.
     """
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        soft, extra = soft_features(trainee, batch, flat)
+        soft, extra = soft_features(trainee, batch)
         if heads_only:
             return extra.detach() * 0, extra, 0.0
         logits = decoder_logits(trainee, batch, soft)
@@ -178,11 +171,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(_groups(trainee), lr=options.rate, betas=(0.9, 0.98))
     path = options.work / "joint.pt"
     start = network.resume(trainee, optimizer, path, options.weights)
-    if options.graft_audio:
-        network.graft(trainee, options.work / "audio.pt", ("audio_tower", "frames."))
-    stream = Stream(
-        options.work / "cache", MIXTURES[options.mixture], start + int(time.time()), options.patches
-    )
+    stream = Stream(MIXTURES[options.mixture], start + int(time.time()), options.patches)
     loader = iter(
         DataLoader(stream, batch_size=None, num_workers=options.workers, prefetch_factor=4)
     )
@@ -202,11 +191,11 @@ def train(options: argparse.Namespace) -> None:
             optimizer.zero_grad()
             for _ in range(options.accumulate):
                 batch = next(loader)
-                loss, extra, right = losses(trainee, batch, options.flat, heads_only)
+                loss, extra, right = losses(trainee, batch, heads_only)
                 ((loss + extra) / options.accumulate).backward()
                 meter.add(batch.task, loss.item() + extra.item() * heads_only, right)
-                if batch.cells is not None:
-                    meter.add(f"{batch.task} cells", extra.item(), 0)
+                if extra.item():
+                    meter.add(f"{batch.task} head", extra.item(), 0)
             torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
             optimizer.step()
             step += 1
@@ -225,8 +214,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--offset", type=float, default=0)
     parser.add_argument("--mixture", choices=tuple(MIXTURES), default="main")
-    parser.add_argument("--flat", type=float, default=0.2, help="weight of the flat alignment")
-    parser.add_argument("--graft-audio", action="store_true")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--patches", type=int, default=16 * 594)
     parser.add_argument("--accumulate", type=int, default=2)
