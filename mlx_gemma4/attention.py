@@ -17,8 +17,9 @@ from mlx import nn
 from mlx_gemma4.cache import KV, FullCache, SlidingCache
 from mlx_gemma4.chains import Heads
 from mlx_gemma4.config import LayerSpec, TextConfig
-from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm
+from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm, output_rows
 from mlx_gemma4.masks import Band, Mask
+from mlx_gemma4.rope import Turns
 from mlx_gemma4.step import Step
 from mlx_gemma4.wide_attention import FUSED_DIMS, attend_wide
 
@@ -36,6 +37,7 @@ class Attention(nn.Module):
         queries = text.num_attention_heads
         groups = 0 if spec.donor is not None else spec.kv_heads
         self.heads = Heads(queries, groups, spec.k_eq_v)
+        self._stored_heads = Heads(0, groups, spec.k_eq_v)
         parts = [("q_proj", queries * dims)]
         if groups:
             parts.append(("k_proj", groups * dims))
@@ -64,11 +66,9 @@ class Attention(nn.Module):
         Returns:
             The output [batch, step.rows, hidden] and the keys and values it was computed from.
         """
-        q, stored = self._project(x, step)
+        q, stored = self._queries_and_stored(x, step)
         kv = shared if stored is None else self._store(stored, step, cache)
         assert kv is not None
-        if q.shape[2] > step.rows:
-            q = q[:, :, q.shape[2] - step.rows :]
         bands = step.plan.bands(self.spec.is_sliding)
         heads = attend(q, kv, bands, step.fusion.attend_wide)
         batch, _, rows, _ = heads.shape
@@ -76,25 +76,41 @@ class Attention(nn.Module):
 
     def keys_values(self, x: mx.array, step: Step, cache: FullCache | SlidingCache | None) -> KV:
         """Only compute and store keys and values, for passes whose output nobody reads."""
-        _, stored = self._project(x, step)
-        assert stored is not None
-        return self._store(stored, step, cache)
+        return self._store(self._stored(x, step), step, cache)
 
-    def _project(self, x: mx.array, step: Step) -> tuple[mx.array, mx.array | None]:
-        """Queries [B, H, T, d]; keys and values [B, 2 G, T, d] or ``None``."""
-        batch, time, _ = x.shape
-        packed = self.qkv_proj(x).reshape(batch, time, -1, self.spec.head_dim)
-        k_weight = self.k_norm.weight if self.heads.groups else None
-        turns = step.turns[self.spec.kind]
-        return step.fusion.head_norm_rope(
-            packed, self.q_norm.weight, k_weight, turns, self.heads, self.eps
-        )
+    def _queries_and_stored(self, x: mx.array, step: Step) -> tuple[mx.array, mx.array | None]:
+        """Queries [B, H, rows, d]; keys and values [B, 2 G, T, d] or ``None``."""
+        turns, rows = step.turns[self.spec.kind], step.rows
+        if x.shape[1] == rows:
+            weight = self.k_norm.weight if self.heads.groups else None
+            return self._normed(self.qkv_proj(x), weight, turns, self.heads, step)
+        width = self.heads.queries * self.spec.head_dim
+        raw = output_rows(self.qkv_proj, x[:, x.shape[1] - rows :], 0, width)
+        q, _ = self._normed(raw, None, turns.last(rows), self.heads, step)
+        return q, self._stored(x, step)
+
+    def _stored(self, x: mx.array, step: Step) -> mx.array:
+        """Keys and values [B, 2 G, T, d] without the queries' work."""
+        heads = self._stored_heads
+        start = self.heads.queries * self.spec.head_dim
+        stop = start + heads.packed * self.spec.head_dim
+        raw, turns = output_rows(self.qkv_proj, x, start, stop), step.turns[self.spec.kind]
+        _, stored = self._normed(raw, self.k_norm.weight, turns, heads, step)
+        assert stored is not None
+        return stored
+
+    def _normed(
+        self, raw: mx.array, k_weight: mx.array | None, turns: Turns, heads: Heads, step: Step
+    ) -> tuple[mx.array, mx.array | None]:
+        packed = raw.reshape(*raw.shape[:2], -1, self.spec.head_dim)
+        q_weight = self.q_norm.weight
+        return step.fusion.head_norm_rope(packed, q_weight, k_weight, turns, heads, self.eps)
 
     def _store(self, stored: mx.array, step: Step, cache: FullCache | SlidingCache | None) -> KV:
+        if cache is not None:
+            return cache.append(stored)
         keys, values = mx.split(stored, 2, axis=1)
-        if cache is None:
-            return KV(keys, values, step.turns[self.spec.kind].offset)
-        return cache.append(keys, values)
+        return KV(keys, values, step.turns[self.spec.kind].offset)
 
 
 def attend(

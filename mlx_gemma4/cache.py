@@ -1,7 +1,8 @@
 """Key/value caches: full layers remember everything, sliding layers a window plus slack.
 
 Both keep tokens in time order, so a forward pass gets plain slices with known absolute positions
-and masks need no ring arithmetic. Arrays are [batch, kv heads, time, head dim].
+and masks need no ring arithmetic. A layer's keys and values lie in one array
+[batch, 2 groups, time, head dim], keys first, so that new tokens are written by one kernel.
 """
 
 from __future__ import annotations
@@ -21,15 +22,11 @@ DEFAULT_SLACK = 64
 
 
 class KV(NamedTuple):
-    """Keys and values [batch, kv heads, time, head dim]; ``start``: position of the first row."""
+    """Keys and values [batch, groups, time, head dim]; ``start``: position of the first row."""
 
     keys: mx.array
     values: mx.array
     start: int
-
-
-Rows = tuple[mx.array, ...]
-"""Stored rows of a full layer, [batch, kv heads, time, ...] each: keys and values."""
 
 
 class Tail(NamedTuple):
@@ -37,17 +34,17 @@ class Tail(NamedTuple):
 
     start: int
     stop: int
-    layers: tuple[Rows, ...]
+    layers: tuple[mx.array, ...]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the copies."""
-        return sum(_nbytes(*rows) for rows in self.layers)
+        return sum(_nbytes(rows) for rows in self.layers)
 
     def part(self, low: int, high: int) -> Tail:
         """The rows at positions ``low`` … ``high``, not copied."""
         cut = slice(low - self.start, high - self.start)
-        return Tail(low, high, tuple(tuple(a[:, :, cut] for a in rows) for rows in self.layers))
+        return Tail(low, high, tuple(rows[:, :, cut] for rows in self.layers))
 
 
 class FullCache:
@@ -56,8 +53,7 @@ class FullCache:
     def __init__(self, start: int = 0) -> None:
         self.start = start
         self.offset = start
-        self._keys: mx.array | None = None
-        self._values: mx.array | None = None
+        self._rows: mx.array | None = None
         self._marks: tuple[int, ...] = ()
 
     @property
@@ -68,28 +64,30 @@ class FullCache:
     @property
     def nbytes(self) -> int:
         """Bytes held, spare rows included."""
-        return _nbytes(self._keys, self._values)
+        return _nbytes(self._rows)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one position; 0 while nothing is stored."""
-        return self.nbytes // self._keys.shape[2] if self._keys is not None else 0
+        return 0 if self._rows is None else self.nbytes // self._rows.shape[2]
 
-    def append(self, keys: mx.array, values: mx.array) -> KV:
-        """Add new rows and return all keys and values attention may see now."""
-        used, new = self.offset - self.start, keys.shape[2]
-        if self._keys is None or used + new > self._keys.shape[2]:
+    def append(self, rows: mx.array) -> KV:
+        """Add new rows and return all keys and values attention may see now.
+
+        Args:
+            rows: keys, then values, of the new tokens [batch, 2 groups, time, head dim].
+        """
+        used, new = self.offset - self.start, rows.shape[2]
+        if self._rows is None or used + new > self._rows.shape[2]:
             capacity = _rounded(max(used + new, used + used // 8))
-            self._keys = _grown(self._keys, keys, used, capacity)
-            self._values = _grown(self._values, values, used, capacity)
-        self._keys = _written(self._keys, keys, used)
-        self._values = _written(self._values, values, used)
+            self._rows = _grown(self._rows, rows, used, capacity)
+        self._rows = _written(self._rows, rows, used)
         self.offset += new
         return self.view()
 
     def view(self) -> KV:
         """All stored keys and values."""
-        return _sliced(self._keys, self._values, 0, self.offset - self.start, self.start)
+        return _sliced(self._rows, 0, self.offset - self.start, self.start)
 
     def trim(self, count: int) -> None:
         """Drop the newest ``count`` tokens (at most ``trimmable``)."""
@@ -103,17 +101,15 @@ class FullCache:
         """Go back to a snapshot of this cache (the owner checks that its rows still stand)."""
         self.offset = state
 
-    def rows(self, low: int, high: int) -> Rows:
-        """Own copies of the stored rows at positions ``low`` … ``high``."""
-        assert self._keys is not None
-        assert self._values is not None
-        first, last = low - self.start, high - self.start
-        return _owned(self._keys[:, :, first:last]), _owned(self._values[:, :, first:last])
+    def rows(self, low: int, high: int) -> mx.array:
+        """An own copy of the stored rows at positions ``low`` … ``high``."""
+        assert self._rows is not None
+        return _owned(self._rows[:, :, low - self.start : high - self.start])
 
-    def put(self, position: int, rows: Rows) -> None:
+    def put(self, position: int, rows: mx.array) -> None:
         """Write stored rows back at ``position``, which must not leave a gap; ends behind them."""
         self.offset = position
-        self.append(*rows)
+        self.append(rows)
 
     def reset(self) -> None:
         """Forget every token; the rows stay where they are until others are written."""
@@ -130,7 +126,7 @@ class FullCache:
 
     def arrays(self) -> list[mx.array]:
         """What to evaluate so that the cache is materialised."""
-        return [a for a in (self._keys, self._values) if a is not None]
+        return [] if self._rows is None else [self._rows]
 
 
 class WindowState(NamedTuple):
@@ -138,8 +134,7 @@ class WindowState(NamedTuple):
 
     offset: int
     base: int
-    keys: mx.array | None
-    values: mx.array | None
+    rows: mx.array | None
 
 
 class SlidingCache:
@@ -151,8 +146,7 @@ class SlidingCache:
         self.start = start
         self.offset = start
         self._base = start  # absolute position of row 0
-        self._keys: mx.array | None = None
-        self._values: mx.array | None = None
+        self._rows: mx.array | None = None
         self._marks: tuple[int, ...] = ()
         self._marked: list[WindowState] = []
 
@@ -165,49 +159,45 @@ class SlidingCache:
     @property
     def nbytes(self) -> int:
         """Bytes held, spare rows included."""
-        return _nbytes(self._keys, self._values)
+        return _nbytes(self._rows)
 
-    def append(self, keys: mx.array, values: mx.array) -> KV:
-        """Add new rows and return what their attention may see.
+    def append(self, rows: mx.array) -> KV:
+        """Add new rows (see :meth:`FullCache.append`) and return what their attention may see.
 
         That is up to ``window - 1`` earlier tokens and all new ones, also when more tokens arrive
         at once than the window holds.
         """
-        used, new = self.offset - self._base, keys.shape[2]
+        used, new = self.offset - self._base, rows.shape[2]
         seen = min(used, self.window - 1)
-        if self._keys is None or used + new > self._keys.shape[2]:
-            return self._append_rebuilding(keys, values, seen)
-        self._keys = _written(self._keys, keys, used)
-        self._values = _written(self._values, values, used)
+        if self._rows is None or used + new > self._rows.shape[2]:
+            return self._append_rebuilding(rows, seen)
+        self._rows = _written(self._rows, rows, used)
         self.offset += new
-        self._copy_marks(self._keys, self._values, self._base)
-        return _sliced(self._keys, self._values, used - seen, used + new, self._base)
+        self._copy_marks(self._rows, self._base)
+        return _sliced(self._rows, used - seen, used + new, self._base)
 
-    def _append_rebuilding(self, keys: mx.array, values: mx.array, seen: int) -> KV:
+    def _append_rebuilding(self, rows: mx.array, seen: int) -> KV:
         """The buffer is full: join its tail with the new rows and start a fresh one."""
-        used, new = self.offset - self._base, keys.shape[2]
+        used, new = self.offset - self._base, rows.shape[2]
         tail = min(used, self.window - 1 + self.slack)
         if tail:
-            assert self._keys is not None
-            assert self._values is not None
-            keys = mx.concatenate([self._keys[:, :, used - tail : used], keys], axis=2)
-            values = mx.concatenate([self._values[:, :, used - tail : used], values], axis=2)
-        seen_kv = _sliced(keys, values, tail - seen, tail + new, self.offset - tail)
+            assert self._rows is not None
+            rows = mx.concatenate([self._rows[:, :, used - tail : used], rows], axis=2)
+        seen_kv = _sliced(rows, tail - seen, tail + new, self.offset - tail)
         joined_base = self.offset - tail
         self.offset += new
-        self._copy_marks(keys, values, joined_base)
+        self._copy_marks(rows, joined_base)
         kept = min(tail + new, self.window - 1 + self.slack)
         self._base = self.offset - kept
         capacity = _rounded(kept + _STEP // 2)
-        self._keys = _rebuilt(keys, kept, capacity)
-        self._values = _rebuilt(values, kept, capacity)
+        self._rows = _rebuilt(rows, kept, capacity)
         return seen_kv
 
     def view(self) -> KV:
         """The keys and values the token at ``offset - 1`` sees, itself included."""
         used = self.offset - self._base
         low = max(0, used - self.window)
-        return _sliced(self._keys, self._values, low, used, self._base)
+        return _sliced(self._rows, low, used, self._base)
 
     def trim(self, count: int) -> None:
         """Drop the newest ``count`` tokens (at most ``trimmable``)."""
@@ -217,25 +207,22 @@ class SlidingCache:
         """An own, evaluated copy of the rows the next token can see."""
         used = self.offset - self._base
         seen = min(used, self.window - 1)
-        if self._keys is None or self._values is None or not seen:
-            return WindowState(self.offset, self.offset, None, None)
-        keys = _owned(self._keys[:, :, used - seen : used])
-        values = _owned(self._values[:, :, used - seen : used])
-        mx.eval(keys, values)
-        return WindowState(self.offset, self.offset - seen, keys, values)
+        if self._rows is None or not seen:
+            return WindowState(self.offset, self.offset, None)
+        rows = _owned(self._rows[:, :, used - seen : used])
+        mx.eval(rows)
+        return WindowState(self.offset, self.offset - seen, rows)
 
     def restore(self, state: WindowState) -> None:
         """Go back to a snapshot; the snapshot stays valid and can be restored again."""
         self.offset, self._base = state.offset, state.base
-        self._keys = self._values = None
-        if state.keys is not None and state.values is not None:
-            # New handles: item assignment into ours must not change the snapshot's.
-            self._keys, self._values = state.keys[...], state.values[...]
+        # A new handle: item assignment into ours must not change the snapshot's.
+        self._rows = None if state.rows is None else state.rows[...]
 
     def reset(self) -> None:
         """Forget every token."""
         self.offset = self._base = self.start
-        self._keys = self._values = None
+        self._rows = None
 
     def set_marks(self, positions: Sequence[int]) -> None:
         """See :meth:`Cache.snapshots_at`."""
@@ -246,16 +233,15 @@ class SlidingCache:
         marked, self._marks, self._marked = self._marked, (), []
         return tuple(marked)
 
-    def _copy_marks(self, keys: mx.array, values: mx.array, base: int) -> None:
+    def _copy_marks(self, rows: mx.array, base: int) -> None:
         """Copy the windows that end at the marks while their rows are still here."""
         for position in self._marks:
             low, high = max(base, position - self.window + 1) - base, position - base
-            rows = _owned(keys[:, :, low:high]), _owned(values[:, :, low:high])
-            self._marked.append(WindowState(position, base + low, *rows))
+            self._marked.append(WindowState(position, base + low, _owned(rows[:, :, low:high])))
 
     def arrays(self) -> list[mx.array]:
         """What to evaluate so that the cache is materialised."""
-        held = [self._keys, self._values, *(a for s in self._marked for a in (s.keys, s.values))]
+        held = [self._rows, *(state.rows for state in self._marked)]
         return [a for a in held if a is not None]
 
 
@@ -277,7 +263,7 @@ class Snapshot:
     def nbytes(self) -> int:
         """Bytes the snapshot holds on its own (window copies)."""
         states = (s for s in self._layers if isinstance(s, WindowState))
-        return sum(_nbytes(s.keys, s.values) for s in states)
+        return sum(_nbytes(state.rows) for state in states)
 
 
 class Cache:
@@ -392,7 +378,7 @@ class Cache:
         """
         full = [layer for layer in self.layers if isinstance(layer, FullCache)]
         tail = Tail(start, stop, tuple(layer.rows(start, stop) for layer in full))
-        mx.eval([a for rows in tail.layers for a in rows])
+        mx.eval(tail.layers)
         return tail
 
     def rejoin(self, tails: Sequence[Tail], snapshots: Sequence[Snapshot]) -> None:
@@ -433,8 +419,8 @@ def _rounded(rows: int) -> int:
     return -(-rows // _STEP) * _STEP
 
 
-def _nbytes(*arrays: mx.array | None) -> int:
-    return sum(array.nbytes for array in arrays if array is not None)
+def _nbytes(array: mx.array | None) -> int:
+    return 0 if array is None else array.nbytes
 
 
 def _buffer(like: mx.array, capacity: int) -> mx.array:
@@ -463,7 +449,7 @@ def _owned(rows: mx.array) -> mx.array:
     return rows * 1
 
 
-def _sliced(keys: mx.array | None, values: mx.array | None, low: int, high: int, base: int) -> KV:
-    assert keys is not None
-    assert values is not None
-    return KV(keys[:, :, low:high], values[:, :, low:high], base + low)
+def _sliced(rows: mx.array | None, low: int, high: int, base: int) -> KV:
+    assert rows is not None
+    keys, values = mx.split(rows[:, :, low:high], 2, axis=1)
+    return KV(keys, values, base + low)

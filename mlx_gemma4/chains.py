@@ -141,7 +141,7 @@ class Heads:
     """How the heads lie in the packed output of a layer's query, key and value matrix.
 
     Attributes:
-        queries: query heads, which come first.
+        queries: query heads, which come first; 0 where only keys and values are wanted.
         groups: key heads, and as many value heads after them; 0 for layers without their own.
         values_are_keys: there are no value heads: values are the normed, unturned keys.
     """
@@ -153,6 +153,11 @@ class Heads:
     """What each head is, int32 [heads, 1, 1, 1]."""
     stored: mx.array = field(init=False)
     """Key or value, int32 [2, 1, 1, 1, 1]."""
+
+    @property
+    def packed(self) -> int:
+        """Heads in the packed output."""
+        return self.parts.shape[0]
 
     def __post_init__(self) -> None:
         counts = [self.queries, self.groups, 0 if self.values_are_keys else self.groups]

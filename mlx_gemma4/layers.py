@@ -182,18 +182,43 @@ class Embedding(nn.Module):
 
 
 def _packed_matmul(module: Linear | Embedding, x: mx.array) -> mx.array:
-    packing = module.quantization
-    assert packing is not None
+    assert module.quantization is not None
+    biases = module.get("biases")
+    return _packed_product(x, module.weight, module["scales"], biases, module.quantization)
+
+
+def _packed_product(
+    x: mx.array,
+    weight: mx.array,
+    scales: mx.array,
+    biases: mx.array | None,
+    packing: Quantization,
+) -> mx.array:
     return mx.quantized_matmul(
         x,
-        module.weight,
-        scales=module["scales"],
-        biases=module.get("biases"),
+        weight,
+        scales=scales,
+        biases=biases,
         transpose=True,
         group_size=packing.group_size,
         bits=packing.bits,
         mode=packing.mode,
     )
+
+
+def output_rows(linear: nn.Module, x: mx.array, start: int, stop: int) -> mx.array:
+    """Only outputs ``[start, stop)`` of a matrix: ``x`` [..., in] -> [..., stop - start].
+
+    Saves work where the matrix lies in one piece; elsewhere (LoRA, mixed packing) everything is
+    computed and cut.
+    """
+    if type(linear) is not FusedLinear:
+        return linear(x)[..., start:stop]
+    if linear.quantization is None:
+        return x @ linear.weight[start:stop].T
+    scales, biases = linear["scales"][start:stop], linear.get("biases")
+    biases = None if biases is None else biases[start:stop]
+    return _packed_product(x, linear.weight[start:stop], scales, biases, linear.quantization)
 
 
 class RMSNorm(nn.Module):

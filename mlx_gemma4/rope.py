@@ -62,8 +62,9 @@ class Rope:
 
     def __init__(self, spec: RopeSpec, head_dim: int) -> None:
         self.head_dim = head_dim
-        self.periods = mx.array(periods(spec, head_dim))
-        self._frequencies = 1.0 / self.periods
+        reciprocals = periods(spec, head_dim)
+        self.periods = mx.array(reciprocals)
+        self._frequencies = mx.array(np.float32(1) / reciprocals)
         self._is_sine = mx.array([[[False]], [[True]]])
 
     def turns(self, offset: int, rows: int) -> Turns:

@@ -76,7 +76,7 @@ def count_graph(build: Callable[[], list[mx.array]]) -> GraphCount:
 def _kind(label: str) -> str:
     if label.startswith("Compiled") or len(label) > 30:
         return "Compiled"
-    return _STANDS_FOR.get(label, label)
+    return _STANDS_FOR.get(label, label.split()[0])  # a view names its new type after itself
 
 
 @contextmanager

@@ -10,11 +10,13 @@ import mlx.core as mx
 from mlx_gemma4.bench.graph import GraphCount, count_graph, wide_sorts
 from mlx_gemma4.bench.peers import OURS, PEERS, available, bare_peer, pack
 from mlx_gemma4.bench.shapes import PACKING, cast, random_model, tiny_json
+from mlx_gemma4.fusion import OFF, PORTABLE, Fusion, FusionMode
 from mlx_gemma4.sampling import Sampler, SamplingOptions
 
 ENGINES = (OURS, *PEERS)
 VOCABULARY = 262_144
 _WARM_TOKENS = 40
+_CONTEXT = 140  # tokens before our counted step; some kernels take more launches beyond 128
 _TEMPERATURE, _TOP_P, _TOP_K = 1.0, 0.95, 64  # the published generation_config.json
 
 Forward = Callable[[mx.array, Any], mx.array]
@@ -23,25 +25,41 @@ _Ready = tuple[Forward, Any, Callable[[Any], list[mx.array]]]
 __all__ = ["ENGINES", "VOCABULARY", "available", "decode_count", "sampler_sorts"]
 
 
-def decode_count(engine: str, name: str, width: int = 1) -> GraphCount:
+def decode_count(
+    engine: str, name: str, width: int = 1, mode: FusionMode = FusionMode.PORTABLE
+) -> GraphCount:
     """Count the graph of ``width`` new tokens (1: decoding) after a short prompt.
 
     Args:
         engine: one of ``ENGINES``.
         name: a published size; all layers, tiny widths, bfloat16, 4-bit weights.
         width: tokens of the step (a block to verify when more than one).
+        mode: how far our model is fused; peers have one way.
     """
-    return count_step(engine, tiny_json(name), width)
+    return count_step(engine, tiny_json(name), width, mode)
 
 
-def count_step(engine: str, config: dict[str, Any], width: int = 1) -> GraphCount:
+def count_step(
+    engine: str,
+    config: dict[str, Any],
+    width: int = 1,
+    mode: FusionMode = FusionMode.PORTABLE,
+) -> GraphCount:
     """As :func:`decode_count` for a configuration."""
-    forward, cache, states = _facet(config) if engine == OURS else _peer(engine, config)
-    for count in (_WARM_TOKENS, 1, 1, 1):  # buffers are grown before the counted step
-        mx.eval(forward(mx.full((1, count), 5, dtype=mx.int32), cache), states(cache))
     tokens = mx.full((1, width), 5, dtype=mx.int32)
     mx.eval(tokens)
+    forward, cache, states = _facet(config, mode) if engine == OURS else _peer(engine, config)
     return count_graph(lambda: [forward(tokens, cache), *states(cache)])
+
+
+def fusion_of(mode: FusionMode) -> Fusion:
+    """The functions of a mode; for ``FULL`` every kernel the product can select, only counted."""
+    if mode is not FusionMode.FULL:
+        return OFF if mode is FusionMode.OFF else PORTABLE
+    from mlx_gemma4.kernels import full_fusion
+    from mlx_gemma4.kernels.backends import CountingBackend
+
+    return full_fusion(backend=CountingBackend())
 
 
 def sampler_sorts(engine: str, vocabulary: int = VOCABULARY) -> int:
@@ -60,16 +78,21 @@ def _sampler(engine: str, vocabulary: int) -> Callable[[mx.array], mx.array]:
     return make_sampler(temp=_TEMPERATURE, top_p=_TOP_P, top_k=_TOP_K)
 
 
-def _facet(config: dict[str, Any]) -> _Ready:
+def _facet(config: dict[str, Any], mode: FusionMode) -> _Ready:
     model = random_model(config, mx.bfloat16, PACKING)
+    model.use(fusion_of(mode))
+    text, cache = model.language_model, model.make_cache()
+    cache.before_append(_CONTEXT)
+    for spec, layer in zip(text.config.layers, cache, strict=False):
+        layer.append(mx.zeros((1, 2 * spec.kv_heads, _CONTEXT, spec.head_dim), model.dtype))
+    mx.eval(cache.arrays())
 
     def forward(tokens: mx.array, cache: Any) -> mx.array:
-        text = model.language_model
         hidden = text.embed(tokens)
         hidden = text(hidden, text.per_layer_inputs(tokens, hidden), cache)
         return model.logits(hidden[:, -1:])
 
-    return forward, model.make_cache(), lambda cache: cache.arrays()
+    return forward, cache, lambda cache: cache.arrays()
 
 
 def _peer(engine: str, config: dict[str, Any]) -> _Ready:
@@ -83,7 +106,10 @@ def _peer(engine: str, config: dict[str, Any]) -> _Ready:
             return model(tokens, cache=cache)
         return model(tokens, cache=cache, logits_to_keep=1).logits
 
-    return forward, model.make_cache(), _peer_states
+    cache = model.make_cache()
+    for count in (_WARM_TOKENS, 1, 1, 1):  # buffers are grown before the counted step
+        mx.eval(forward(mx.full((1, count), 5, dtype=mx.int32), cache), _peer_states(cache))
+    return forward, cache, _peer_states
 
 
 def _peer_states(caches: Any) -> list[mx.array]:

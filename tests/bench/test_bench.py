@@ -7,20 +7,30 @@ import numpy as np
 import pytest
 
 from mlx_gemma4.bench import peers, timing
+from mlx_gemma4.bench.counts import FULL_GOALS, PORTABLE_GOALS
 from mlx_gemma4.bench.graph import count_graph, wide_sorts
 from mlx_gemma4.bench.live import answer_clips, live_section, picture, speech
 from mlx_gemma4.bench.memory import score_ratio
 from mlx_gemma4.bench.report import Figure, Report, Section, machine, write
 from mlx_gemma4.bench.session import repeated_picture_runs, session_section
 from mlx_gemma4.bench.shapes import PACKING, random_model, shape_json, with_tokenizer
-from mlx_gemma4.bench.steps import count_step, sampler_sorts
+from mlx_gemma4.bench.steps import count_step, decode_count, sampler_sorts
 from mlx_gemma4.bench.timing import Speed, engines_for, interleaved, ratio, speed_section
 from mlx_gemma4.bench.traffic import distinct_experts, weight_bytes
 from mlx_gemma4.cli import main
 from mlx_gemma4.errors import PromptError
+from mlx_gemma4.fusion import FusionMode
 from mlx_gemma4.published import published_config
 from mlx_gemma4.session import Session
 from mlx_gemma4.testing import tiny_json
+
+KERNELS = [
+    ("e2b", 712, 425),
+    ("e4b", 854, 511),
+    ("12b", 754, 450),
+    ("26b", 925, 375),
+    ("31b", 940, 560),
+]
 
 
 @pytest.fixture
@@ -57,6 +67,18 @@ def test_a_layer_more_costs_more_kernels():
             "layer_types": ["sliding_attention"] * (layers - 1) + ["full_attention"],
         }
     assert count_step("facet", long).kernels > count_step("facet", short).kernels + 10
+
+
+@pytest.mark.parametrize(("name", "portable", "full"), KERNELS)
+def test_kernels_per_token_of_every_size(name, portable, full):
+    """Achieved counts: raise one only with a reason."""
+    counts = {mode: decode_count("facet", name, mode=mode).kernels for mode in FusionMode}
+    assert counts[FusionMode.PORTABLE] == portable
+    assert counts[FusionMode.FULL] <= full
+    assert counts[FusionMode.OFF] > portable > counts[FusionMode.FULL]
+    if name in PORTABLE_GOALS:
+        assert portable <= PORTABLE_GOALS[name]
+        assert full <= FULL_GOALS[name]
 
 
 def test_sorts_are_counted_by_width_inside_compiled_regions_too():

@@ -27,9 +27,14 @@ def positions(kv):
     return found
 
 
+def both(keys):
+    """Keys and, as values, their negatives: as a layer hands them to its cache."""
+    return mx.concatenate([keys, -keys], axis=1)
+
+
 def append(cache, count):
     new = rows(cache.offset, count)
-    return positions(cache.append(new, -new))
+    return positions(cache.append(both(new)))
 
 
 def expected_view(cache, before, start):
@@ -92,7 +97,7 @@ def test_a_snapshot_survives_later_writes_into_the_buffer_it_came_from():
         assert (append(layer, 2) == np.arange(30 - WINDOW + 1, 32)).all()
         layer.trim(2)
         new = -rows(500, 1)  # other values where the first ones were
-        layer.append(new, -new)
+        layer.append(both(new))
     layer.restore(state)
     assert (append(layer, 1) == np.arange(30 - WINDOW + 1, 31)).all()
 
@@ -129,9 +134,9 @@ def test_memory_of_a_sliding_cache_does_not_grow():
     new = mx.zeros((1, 1, 1024, 8))
     sizes = []
     for _ in range(6):
-        layer.append(new, new)
+        layer.append(both(new))
         for _ in range(40):
-            layer.append(new[:, :, :1], new[:, :, :1])
+            layer.append(both(new[:, :, :1]))
         mx.eval(layer.arrays())
         sizes.append(layer.nbytes)
     assert len(set(sizes)) == 1
