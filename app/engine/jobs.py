@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from app.core.commands import Job, Query
+from app.core.commands import Job, Query, ReadDocument
 from app.core.conversation import Usage
 from app.core.errors import AppError, ErrorKind
 from app.core.events import (
@@ -82,6 +82,10 @@ class Engine(Protocol):
         """Heartbeat with memory figures; on the reader thread."""
         ...
 
+    def idle(self) -> bool:
+        """One short piece of work nobody waits for, or false; on the MLX thread, between jobs."""
+        ...
+
     def failure(self, problem: Exception) -> AppError | None:
         """The words for an exception of this engine, None where it is unexpected."""
         ...
@@ -92,21 +96,37 @@ class Engine(Protocol):
 
 
 class JobRunner:
-    """The queue of jobs. `emit` must be safe to call from the MLX thread."""
+    """The queue of jobs. `emit` must be safe to call from the MLX thread.
 
-    def __init__(self, engine: Engine, emit: Callable[[Event], None]) -> None:
+    While no job waits, `idle` is called for as long as it says it did something.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        emit: Callable[[Event], None],
+        idle: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._engine = engine
         self._emit = emit
+        self._idle = idle
         self._queue: queue.SimpleQueue[tuple[Job, JobContext] | None] = queue.SimpleQueue()
         self._contexts: dict[str, JobContext] = {}
+        self._waiting: dict[str, Job] = {}
         self._lock = threading.Lock()
 
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue."""
-        context = JobContext(job.job_id, self._emit, lambda: not self._queue.empty())
+        context = JobContext(job.job_id, self._emit, self._others_wait)
         with self._lock:
             self._contexts[job.job_id] = context
+            self._waiting[job.job_id] = job
         self._queue.put((job, context))
+
+    def _others_wait(self) -> bool:
+        """Something a person waits for is queued; documents are read one after the other."""
+        with self._lock:
+            return any(not isinstance(job, ReadDocument) for job in self._waiting.values())
 
     def cancel(self, job_id: str) -> None:
         """Stop a waiting or running job; nothing happens for one that has ended."""
@@ -135,11 +155,18 @@ class JobRunner:
 
     def run_forever(self) -> None:
         """Run jobs until `stop`; the body of the MLX thread."""
-        while (entry := self._queue.get()) is not None:
+        while (entry := self._next()) is not None:
             self.run_one(*entry)
+
+    def _next(self) -> tuple[Job, JobContext] | None:
+        while self._queue.empty() and self._idle():
+            pass
+        return self._queue.get()
 
     def run_one(self, job: Job, context: JobContext) -> None:
         """Run one job to its single end."""
+        with self._lock:
+            self._waiting.pop(job.job_id, None)
         self._emit(JobStarted(job.job_id))
         try:
             end = self._events(job, context)

@@ -3,55 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from itertools import count
 
-import mlx.core as mx
-import pytest
-
-from mlx_gemma4.bench.shapes import random_model, tiny_json
 from mlx_gemma4.cli import main
 from mlx_gemma4.fusion import PORTABLE, FusionMode
-from mlx_gemma4.kernels import FUNCTIONS
-from mlx_gemma4.kernels.cases import model_cases
 from mlx_gemma4.kernels.check import KernelCheck, stored_reports
-from tests.kernels.harness.host import HostBackend, Library, RecordingBackend
-
-
-def model(name: str = "26b"):
-    config = tiny_json(name)
-    text = config["text_config"] | {"num_hidden_layers": 6, "num_experts": 10}
-    text["layer_types"] = text["layer_types"][:6]
-    return random_model(config | {"text_config": text})
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return model()
-
-
-@pytest.fixture(scope="module")
-def instances(tiny):
-    recording = RecordingBackend()
-    for case in model_cases(tiny):
-        case.call(partial(FUNCTIONS[case.field], recording))
-    return recording.instances
-
-
-@pytest.fixture(scope="module")
-def library(instances):
-    return Library(instances)
-
-
-class Stopwatch:
-    """Every second call it times is the reference; kernels take ``kernel`` seconds."""
-
-    def __init__(self, kernel: float = 1e-6) -> None:
-        self._times = (kernel if i % 2 == 0 else 2e-6 for i in count())
-
-    def __call__(self, call) -> float:
-        mx.eval(call())
-        return next(self._times)
+from tests.kernels.conftest import Stopwatch, small_model
+from tests.kernels.harness.host import HostBackend, Library
 
 
 def check(tiny, library, **options) -> KernelCheck:
@@ -124,7 +82,7 @@ def test_verdicts_are_remembered(tiny, library, tmp_path) -> None:
     assert not again.step()
     assert again.fusion().route is not PORTABLE.route
     assert not check(tiny, library, store=store, again=True).finished
-    assert not check(model("31b"), library, store=store).finished, "another model"
+    assert not check(small_model("31b"), library, store=store).finished, "another model"
     assert stored_reports(store) == [first]
 
 
