@@ -16,12 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="sound or film")
     parser.add_argument("--model", default="", help="checkpoint that hears (default: the demo)")
     parser.add_argument("--format", choices=[*WRITERS], default="txt", help="what to write")
+    parser.add_argument("--translate", default="", metavar="LANGUAGE", help="into this language")
     parser.add_argument("--out", type=Path, help="folder to write into (default: to the screen)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe every file; one that cannot be read does not stop the others."""
-    from app.engine.live_session import Transcriber
+    from app.engine.live_session import TRANSCRIBE, TRANSLATE, Transcriber
     from mlx_gemma4 import load
     from mlx_gemma4.errors import MediaError
     from mlx_gemma4.media.sound import load_sound
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
             kind=ErrorKind.UNSUPPORTED_MEDIA,
             remedy="Choose E2B, E4B or 12B with --model.",
         )
-    transcriber = Transcriber(model, processor)
+    prompt = TRANSLATE.format(args.translate) if args.translate else TRANSCRIBE
+    transcriber = Transcriber(model, processor, prompt)
     failed = 0
     for path in args.files:
         try:

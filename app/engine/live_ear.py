@@ -72,8 +72,14 @@ def plan_with_ear(
     return replace(both, verdict="tight" if tight else "fits")
 
 
-def load_ear(main: Path, path: Path, context: int) -> Ear:
+def load_ear(main: Path, path: Path, context: int, prompt: str = "") -> Ear:
     """Load the ear beside the main model, if both fit.
+
+    Args:
+        main: folder of the loaded model.
+        path: folder of the ear.
+        context: tokens of the main model's conversation.
+        prompt: what it is asked to do with sound, "" to write it down.
 
     Raises:
         EarRefused: they do not fit together, or it is no model that hears.
@@ -90,6 +96,7 @@ def load_ear(main: Path, path: Path, context: int) -> Ear:
                 f"There is not enough memory for {facts.label} to listen beside this model; "
                 "type your questions."
             )
-        return Ear(facts.label, Transcriber(*load(path)))
+        words = {"prompt": prompt} if prompt else {}
+        return Ear(facts.label, Transcriber(*load(path), **words))
     except Gemma4Error as problem:
         raise EarRefused(f"“{path.name}” cannot be loaded to listen: {problem}") from problem

@@ -37,6 +37,9 @@ TRANSCRIBE = (
 )
 TRANSCRIBE_DEMO = "Transcribe the recording."
 """What the demo checkpoint was taught; it knows no longer instructions."""
+TRANSLATE = (
+    "Translate the following speech segment into {}. Only output the translation, with no newlines."
+)
 CAPTION = "Say in one short line what this picture shows."
 CAPTION_DEMO = "What do you see?"
 SPOKEN_MOST_TOKENS = 512

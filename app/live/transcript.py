@@ -1,7 +1,7 @@
 """Long recordings: where to cut them, how to put the words together, how to write them down."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ _SHORTEST_S = 12.0
 _PAUSE_WINDOWS = 8
 _MARGIN_S = 0.2
 _OVERLAP_S = 0.5
+_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,42 @@ def cut_at_pauses(
     Silence at both ends is left out. A clip ends at the first pause of a quarter second once it is
     12 s long, else at the last shorter pause, else it is cut with half a second of overlap.
     """
-    windows = [w.speech for w in VoiceDetector(probability).feed(pcm)]
-    segments: list[Segment] = []
-    at = overlap = 0
+    return list(segments(pcm, probability))
+
+
+def segments(
+    pcm: np.ndarray, probability: Callable[[np.ndarray], float] | None = None
+) -> Iterator[Segment]:
+    """The same one by one: an hour is listened to only as far as the clips that were taken."""
+    windows = _Speech(pcm, probability)
+    at = overlap = last_stop = 0
     while (first := _next_speech(windows, at)) is not None:
         start = first if not overlap else at
         stop, clean = _end_of_clip(windows, start)
-        segments.append(_with_margin(start, stop, overlap, len(pcm), segments))
+        segment = _with_margin(start, stop, overlap, len(pcm), last_stop)
+        last_stop = segment.stop
+        yield segment
         overlap = 0 if clean else int(_OVERLAP_S * RATE)
         at = stop if clean else stop - overlap // WINDOW
-    return segments
+
+
+class _Speech(Sequence[bool]):
+    """Whether each window of a recording holds speech, judged when first asked for."""
+
+    def __init__(self, pcm: np.ndarray, probability: Callable[[np.ndarray], float] | None) -> None:
+        self._pcm = pcm
+        self._detector = VoiceDetector(probability)
+        self._known: list[bool] = []
+
+    def __len__(self) -> int:
+        return len(self._pcm) // WINDOW
+
+    def __getitem__(self, index: int) -> bool:  # type: ignore[override]  # never sliced
+        while index >= len(self._known):
+            at = len(self._known) * WINDOW
+            block = self._pcm[at : at + _BLOCK * WINDOW]
+            self._known += [window.speech for window in self._detector.feed(block)]
+        return self._known[index]
 
 
 def _next_speech(windows: Sequence[bool], at: int) -> int | None:
@@ -76,13 +103,10 @@ def _end_of_clip(windows: Sequence[bool], start: int) -> tuple[int, bool]:
     return (last_pause, True) if last_pause else (start + longest, False)
 
 
-def _with_margin(
-    start: int, stop: int, overlap: int, total: int, before: Sequence[Segment]
-) -> Segment:
+def _with_margin(start: int, stop: int, overlap: int, total: int, earliest: int) -> Segment:
     margin = int(_MARGIN_S * RATE)
     if overlap:
         return Segment(start * WINDOW, min(total, stop * WINDOW + margin), overlap)
-    earliest = before[-1].stop if before else 0
     return Segment(max(earliest, start * WINDOW - margin), min(total, stop * WINDOW + margin), 0)
 
 
@@ -99,10 +123,10 @@ def _words(text: str) -> list[str]:
     return [re.sub(r"\W", "", word).lower() for word in text.split()]
 
 
-def transcribe(pcm: np.ndarray, write_down: Callable[[np.ndarray], str]) -> Iterable[Line]:
+def transcribe(pcm: np.ndarray, write_down: Callable[[np.ndarray], str]) -> Iterator[Line]:
     """The lines of a recording, one clip after the other."""
     said = ""
-    for segment in cut_at_pauses(pcm):
+    for segment in segments(pcm):
         text = " ".join(write_down(pcm[segment.start : segment.stop]).split())
         if segment.overlap:
             text = join_overlapping(said, text)

@@ -52,8 +52,8 @@ _STATES = {
 class QtPermissions(QObject):
     """The system's own answers. Qt reports a restriction by policy as a denial.
 
-    Screen recording is asked of CoreGraphics, which does not tell "never asked" from "denied": before
-    the first request of this run it counts as not asked.
+    Screen recording is asked of CoreGraphics, which does not tell "never asked" from "denied":
+    before the first request of this run it counts as not asked.
     """
 
     def __init__(self, parent: QObject | None = None) -> None:
