@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from app.controllers.document_controller import DocumentController
     from app.controllers.live_controller import LiveController, LiveStartOptions
     from app.controllers.live_devices import LiveDevices
+    from app.controllers.transcribe_controller import TranscribeController
     from app.core.conversation import Conversation
     from app.core.settings import Settings
     from app.main import App
+    from app.ui.live.recording_page import RecordingPage
     from app.ui.main_window import MainWindow
 
 
@@ -60,6 +62,54 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     watch.cameras_changed.connect(controller.keeper.look_again)
     window.add_page("live", "Live", "audio-lines", page, before="models")
     return controller
+
+
+def add_recordings(app: App, window: MainWindow) -> TranscribeController:
+    """Voice notes in the chat, and the page where long recordings are written down."""
+    from app.controllers.live_controller import choose_ear
+    from app.controllers.recorder_controller import RecorderController
+    from app.controllers.transcribe_controller import TranscribeController
+    from app.services.camera import open_source
+    from app.services.microphone import Microphone
+    from app.services.permissions import QtPermissions
+    from app.ui.live.recorder_bar import RecorderBar
+    from app.ui.live.recording_page import RecordingPage
+
+    values, chat = app.state.settings, window.chat_page
+    recorder = RecorderController(
+        QtPermissions(),
+        lambda clock: Microphone(clock, values.settings.microphone),
+        lambda clock: open_source(clock, values.settings.camera),
+        parent=window,
+    )
+    recorder.recorded.connect(lambda files: [app.state.chat.drafts.add_file(*f) for f in files])
+    recorder.failed.connect(chat.notice.show_notice)
+    qt_application().aboutToQuit.connect(recorder.cancel)
+    chat.add_strip(RecorderBar(window.theme, recorder))
+    chat.record.connect(recorder.start)
+    chat.composer.set_recordable(True)
+
+    models = app.state.models
+    transcriber = TranscribeController(
+        app.engine,
+        lambda: choose_ear(models.loaded, [row.info for row in models.rows() if row.info]),
+        parent=window,
+    )
+    page = RecordingPage(window.theme, transcriber)
+    chat.transcribe_wanted.connect(lambda path, name: _write_down(window, page, path, name))
+    page.to_chat.connect(lambda text, name: _ask_about(app, window, text, name))
+    window.add_page("recordings", "Recordings", "ear", page, before="models")
+    return transcriber
+
+
+def _write_down(window: MainWindow, page: RecordingPage, path: str, name: str) -> None:
+    window.show_page("recordings")
+    page.add(path, name)
+
+
+def _ask_about(app: App, window: MainWindow, text: str, name: str) -> None:
+    window.show_page("chat")
+    app.state.chat.drafts.add_bytes(text.encode(), name)
 
 
 def _bring_back(window: MainWindow) -> None:

@@ -302,6 +302,20 @@ class LiveEnd:
     job_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class TranscribeFile:
+    """Write a recording (or a film's sound) of any length down, clip by clip.
+
+    ear: folder of a checkpoint that hears, for a loaded one that does not. language: translate into
+    it (its English name), empty to write down what is said.
+    """
+
+    job_id: str
+    path: str
+    ear: str = ""
+    language: str = ""
+
+
 # --- documents -----------------------------------------------------------------------------------
 
 
@@ -345,5 +359,5 @@ LiveCommand = (
     | TranscribeTurn
     | LiveEnd
 )
-Job = LoadModel | UnloadModel | CheckEngine | ChatTurn | LiveStart | ReadDocument
+Job = LoadModel | UnloadModel | CheckEngine | ChatTurn | LiveStart | TranscribeFile | ReadDocument
 Command = Job | Cancel | Shutdown | Ping | Query | LiveCommand

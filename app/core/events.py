@@ -351,6 +351,24 @@ class LiveContext:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TranscriptStarted:
+    """The recording of a `TranscribeFile` is open and this long."""
+
+    job_id: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptLine:
+    """Words spoken between two times of the recording, in seconds."""
+
+    job_id: str
+    start: float
+    stop: float
+    text: str
+
+
 # --- documents -----------------------------------------------------------------------------------
 
 
@@ -475,6 +493,8 @@ JobEvent = (
     | LiveTiming
     | TurnTranscribed
     | LiveContext
+    | TranscriptStarted
+    | TranscriptLine
     | DocumentOpened
     | PageStarted
     | PageFinished

@@ -160,6 +160,11 @@ class GemmaEngine:
 
         loaded = self._loaded
 
+            case commands.TranscribeFile():
+                from app.engine.live_transcribe import transcribe_file
+
+                read = self._media_worker().sound
+                yield from transcribe_file(self._loaded, job, context, read)
         def reader() -> PageReader:
             return PageReader(self._need_model(), job, context)
 

@@ -40,6 +40,7 @@ _JOBS = (
     commands.CheckEngine,
     commands.ChatTurn,
     commands.LiveStart,
+    commands.TranscribeFile,
     commands.ReadDocument,
 )
 _QUERIES = (commands.Plan, commands.Describe, commands.CountTokens, commands.ListLocal)

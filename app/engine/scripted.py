@@ -39,6 +39,8 @@ from app.core.events import (
     TextDelta,
     TokensCounted,
     ToolCalled,
+    TranscriptLine,
+    TranscriptStarted,
 )
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
@@ -110,6 +112,10 @@ class ScriptedEngine:
         self._loaded = None
         started = time.monotonic()
         steps = 5
+            case commands.TranscribeFile():
+                yield TranscriptStarted(job.job_id, 4.0)
+                for second, word in enumerate(self._script.pages[0].split()[:4]):
+                    yield TranscriptLine(job.job_id, float(second), second + 1.0, word)
         for step in range(steps):
             yield ModelLoadProgress(job.job_id, step / steps, "reading")
             self._pause(self._script.load_s / steps, context)

@@ -11,7 +11,7 @@ from app.controllers.library_controller import LibraryController
 from app.controllers.model_controller import ModelController, ModelState
 from app.controllers.picture_controller import PictureController
 from app.controllers.settings_controller import SettingsController
-from app.core.conversation import Attachment, Image, ImageDetail, Message, MessageState, Role
+from app.core.conversation import Attachment, Audio, Image, ImageDetail, Message, MessageState, Role
 from app.core.errors import ErrorKind, Failure
 from app.core.paths import samples_dir
 from app.ui.chat.answer_row import AnswerRow, make_row
@@ -42,12 +42,15 @@ class ChatPage(QWidget):
     """One page of the main window.
 
     `models_wanted`: the person should choose a model. `talk`: the composer's microphone button.
-    `attach`: the paper clip.
+    `attach`: the paper clip. `record`: a voice note. `transcribe_wanted(path, name)`: a long
+    recording should be written down.
     """
 
     models_wanted = Signal()
     talk = Signal()
     attach = Signal()
+    record = Signal()
+    transcribe_wanted = Signal(str, str)
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class ChatPage(QWidget):
         self._settings = settings
         self._editing_id = ""
         self._start_error: ErrorCard | None = None
+        self._strips: list[QWidget] = []
         self._context = RowContext(
             theme,
             pictures,
@@ -127,12 +131,27 @@ class ChatPage(QWidget):
         composer.blocked.connect(self.notice.show_notice)
         composer.attach.connect(self.attach)
         composer.talk.connect(self.talk)
+        composer.record.connect(self.record)
+        composer.transcribe_wanted.connect(self._on_transcribe)
         composer.files.connect(self.add_files)
         composer.image.connect(lambda png: chat.drafts.add_bytes(png, "Pasted picture.png"))
         composer.draft_removed.connect(chat.drafts.remove)
         composer.detail_chosen.connect(chat.drafts.set_detail)
         composer.edit_cancelled.connect(self._cancel_edit)
         self.header.renamed.connect(self.menus.rename)
+
+    def add_strip(self, strip: QWidget) -> None:
+        """A widget above the composer, as wide as it."""
+        self._foot.insertWidget(0, strip)
+        self._foot.setAlignment(strip, Qt.AlignmentFlag.AlignHCenter)
+        self._strips.append(strip)
+        self._fit_composer()
+
+    def _on_transcribe(self, draft_id: str) -> None:
+        for draft in self._chat.drafts.items():
+            if draft.id == draft_id and draft.attachment is not None:
+                path = self._chat.attachment_path(Audio(draft.attachment))
+                self.transcribe_wanted.emit(path, draft.name)
 
     def _make_row(self, message: Message, parent: QWidget) -> MessageRow:
         row = make_row(self._context, message, parent)
@@ -322,7 +341,8 @@ class ChatPage(QWidget):
 
     def _fit_composer(self) -> None:
         room = self.width() - 32
-        self.composer.setFixedWidth(max(200, min(self.transcript.wanted_width(), room)))
+        for widget in (self.composer, *self._strips):
+            widget.setFixedWidth(max(200, min(self.transcript.wanted_width(), room)))
 
     def show_failure(self, failure: Failure) -> None:
         """Something outside a message went wrong: say it in one line."""

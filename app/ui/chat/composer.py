@@ -119,9 +119,10 @@ def png_bytes(image: QImage) -> bytes:
 class Composer(Card):
     """The card at the foot of a chat.
 
-    Signals: `send(text)`, `stop`, `attach`, `talk` (microphone button), `files(paths)`,
+    Signals: `send(text)`, `stop`, `attach`, `record`, `talk` (microphone button), `files(paths)`,
     `image(png)`, `draft_removed(id)`, `detail_chosen(id, detail)`, `edit_cancelled`,
-    `blocked(reason)` when the person wants to send and a file stands in the way.
+    `blocked(reason)` when the person wants to send and a file stands in the way;
+    `transcribe_wanted(id)` a long recording should be written down.
     """
 
     send = Signal(str)
@@ -134,6 +135,8 @@ class Composer(Card):
     detail_chosen = Signal(str, object)
     edit_cancelled = Signal()
     blocked = Signal(str)
+    record = Signal()
+    transcribe_wanted = Signal(str)
 
     def __init__(self, theme: Theme) -> None:
         super().__init__("composer")
@@ -183,6 +186,8 @@ class Composer(Card):
     def _build_line(self) -> QHBoxLayout:
         theme = self._theme
         self.attach_button = IconButton(theme, "paperclip", "Attach files", shortcut="Ctrl+O")
+        self.record_button = IconButton(theme, "circle-dot", "Record a voice note")
+        self.record_button.hide()
         self.talk_button = IconButton(theme, "mic", "Talk instead of writing")
         self.send_button = IconButton(theme, "arrow-up", "Send", token="on_accent", kind="send")
         row = QHBoxLayout()
@@ -190,6 +195,7 @@ class Composer(Card):
         row.addWidget(self.edit, 1)
         for button in (
             self.attach_button,
+            self.record_button,
             self.talk_button,
             self.send_button,
         ):
@@ -203,8 +209,13 @@ class Composer(Card):
         self.edit.image_pasted.connect(self.image)
         self.edit.focus_changed.connect(self._on_focus)
         self.attach_button.clicked.connect(self.attach)
+        self.record_button.clicked.connect(self.record)
         self.talk_button.clicked.connect(self.talk)
         self.send_button.clicked.connect(self._on_send_button)
+
+    def set_recordable(self, on: bool) -> None:
+        """Offer voice notes."""
+        self.record_button.setVisible(on)
 
     @property
     def text(self) -> str:
@@ -241,6 +252,7 @@ class Composer(Card):
         for index, chip in enumerate(self._chips):
             chip.removed.connect(self.draft_removed)
             chip.detail_chosen.connect(self.detail_chosen)
+            chip.transcribe_wanted.connect(self.transcribe_wanted)
             self._grid.addWidget(chip, index // CHIPS_PER_ROW, index % CHIPS_PER_ROW)
         self._has_files = any(draft.part() is not None for draft in drafts)
         needed = self._grid.sizeHint().height()

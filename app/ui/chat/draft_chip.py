@@ -15,6 +15,8 @@ from app.ui.widgets.buttons import IconButton
 from app.ui.widgets.labels import Card, ElidedLabel, Label
 
 THUMBNAIL = 44
+LONG_SECONDS = 30.0
+WITH_SOUND = (MediaKind.AUDIO, MediaKind.VIDEO)
 KIND_ICONS = {
     MediaKind.IMAGE: "image",
     MediaKind.AUDIO: "music",
@@ -87,10 +89,11 @@ class DetailButton(QToolButton):
 
 
 class DraftChip(Card):
-    """One draft. `removed(id)` and `detail_chosen(id, detail)`."""
+    """One draft. `removed(id)`, `detail_chosen(id, detail)`, `transcribe_wanted(id)`."""
 
     removed = Signal(str)
     detail_chosen = Signal(str, object)
+    transcribe_wanted = Signal(str)
 
     def __init__(self, theme: Theme, draft: Draft, *, show_details: bool) -> None:
         super().__init__("well")
@@ -105,10 +108,20 @@ class DraftChip(Card):
         kind = draft.attachment.kind if draft.attachment else MediaKind.UNKNOWN
         row.addWidget(Thumbnail(theme, image, "circle-alert" if refused else KIND_ICONS[kind]))
         row.addLayout(self._build_words(show_details=show_details), 1)
+        if draft.attachment and draft.attachment.kind in WITH_SOUND and self._is_long:
+            write = IconButton(theme, "message-square-text", f"Transcribe {draft.name}", size=16)
+            write.clicked.connect(lambda: self.transcribe_wanted.emit(draft.id))
+            row.addWidget(write)
         remove = IconButton(theme, "x", f"Remove {draft.name}", size=14)
         remove.clicked.connect(lambda: self.removed.emit(draft.id))
         row.addWidget(remove)
         self.setFixedWidth(theme.px(340 if refused else 220))
+
+    @property
+    def _is_long(self) -> bool:
+        """Longer than a model hears at a time."""
+        attachment = self._draft.attachment
+        return attachment is not None and attachment.seconds > LONG_SECONDS
 
     def sizeHint(self) -> QSize:
         """At least as high as the thumbnail."""
