@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from app.core.commands import EngineOptions, LoadModel, ReadDocument
 from app.core.conversation import new_id
@@ -340,7 +340,7 @@ def _key(job: ReadDocument, model: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _lines(path: Path) -> Iterable[dict[str, object]]:
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
     """The records of a file; a last line cut by a crash is left out."""
     if not path.is_file():
         return []

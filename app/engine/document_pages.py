@@ -122,6 +122,26 @@ class LoadedPage:
         return places(text, self.segments, *self.shape)
 
 
+class HostKeeper:
+    """The worker that opens documents, kept from job to job: starting one takes a second."""
+
+    def __init__(self, make: Callable[[], DocumentHost] = DocumentHost) -> None:
+        self._make = make
+        self._host: DocumentHost | None = None
+
+    def get(self) -> DocumentHost:
+        """The worker, made with the first document."""
+        if self._host is None:
+            self._host = self._make()
+        return self._host
+
+    def drop(self) -> None:
+        """End it, whatever it does; the next document gets a new one."""
+        host, self._host = self._host, None
+        if host is not None:
+            host.close()
+
+
 # What the text layer can answer by itself; anything else has to be looked at.
 _TEXT_TASKS = (ReadingTask.PAGE, ReadingTask.TEXT)
 

@@ -37,7 +37,7 @@ from app.documents.types import (
     DocumentProblem,
     ReadingDetail,
 )
-from app.engine.document_pages import LoadedPage, PageLoader
+from app.engine.document_pages import HostKeeper, LoadedPage, PageLoader
 from app.engine.jobs import JobContext
 
 _WAIT_S = 0.05
@@ -67,7 +67,7 @@ class Recogniser(Protocol):
 def read_document(
     job: ReadDocument,
     context: JobContext,
-    make_host: Callable[[], DocumentHost],
+    hosts: HostKeeper,
     make_recogniser: Callable[[], Recogniser],
     auto_detail: Callable[[ReadingDetail], ReadingDetail] = lambda suggested: suggested,
 ) -> Iterator[Event]:
@@ -76,14 +76,14 @@ def read_document(
     Args:
         job: the command.
         context: of the job.
-        make_host: opens foreign files in a process of their own.
+        hosts: give the worker that opens foreign files.
         make_recogniser: called when the first page has to be looked at.
         auto_detail: the detail to take where a page suggests one (called from another thread).
 
     Raises:
         AppError: the file cannot be opened, or there is no model to look at its pages.
     """
-    host = make_host()
+    host = hosts.get()
     try:
         info = _opened(host, job)
         yield DocumentOpened(
@@ -93,11 +93,13 @@ def read_document(
             yield from _read_text(host, job)
         else:
             loader = PageLoader(host, job, auto_detail)
-            yield from _Reading(job, context, info, loader, make_recogniser).run()
+            reading = _Reading(job, context, info, loader, make_recogniser)
+            yield from reading.run()
     except DocumentError as problem:
         raise failure_of(problem) from problem
     finally:
-        host.close()
+        if context.cancelled():
+            hosts.drop()  # it may be at work on a page nobody waits for
 
 
 def _opened(host: DocumentHost, job: ReadDocument) -> DocumentInfo:
@@ -139,24 +141,26 @@ class _Reading:
         self._tokens = 0
 
     def run(self) -> Iterator[Event]:
-        with ThreadPoolExecutor(1, thread_name_prefix="pages") as pool:
-            self._ahead = pool.submit(self._loader.load, self._pages[0])
-            for index, page in enumerate(self._pages):
-                loaded = self._arrived(page)
-                following = self._pages[index + 1 : index + 2]
-                self._ahead = pool.submit(self._loader.load, following[0]) if following else None
-                if self._context.cancelled():
-                    break
-                yield from self._page(loaded, index)
-                if following and self._context.others_wait():
-                    yield JobFinished(self._job.job_id, FinishReason.STOP, self._usage)
-                    return
+        """The events of all pages, and the end."""
+        pool = ThreadPoolExecutor(1, thread_name_prefix="pages")
+        try:
+            yield from self._run(pool)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
         reason = FinishReason.CANCELLED if self._context.cancelled() else FinishReason.STOP
-        yield JobFinished(self._job.job_id, reason, self._usage)
+        yield JobFinished(self._job.job_id, reason, Usage(generated=self._tokens))
 
-    @property
-    def _usage(self) -> Usage:
-        return Usage(generated=self._tokens)
+    def _run(self, pool: ThreadPoolExecutor) -> Iterator[Event]:
+        self._ahead = pool.submit(self._loader.load, self._pages[0])
+        for index, page in enumerate(self._pages):
+            loaded = self._arrived(page)
+            following = self._pages[index + 1 : index + 2]
+            self._ahead = pool.submit(self._loader.load, following[0]) if following else None
+            if self._context.cancelled():
+                return
+            yield from self._page(loaded, index)
+            if self._context.others_wait():
+                return
 
     def _eyes(self) -> Recogniser:
         if self._recogniser is None:

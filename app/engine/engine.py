@@ -36,6 +36,7 @@ from app.core.events import (
     TokensCounted,
 )
 from app.core.paths import demo_model_dir
+from app.engine.document_pages import HostKeeper
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from mlx_gemma4 import errors
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from app.documents.types import ReadingDetail
     from app.engine.chat import LoadedModel
     from app.engine.media_worker import MediaWorker
+    from app.engine.self_check import KernelTrial
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,9 @@ class GemmaEngine:
         self._options = options
         self._loaded: LoadedModel | None = None
         self._looker = FileLooker()
+        self._documents = HostKeeper()
         self._media: MediaWorker | None = None
+        self._kernels: KernelTrial | None = None
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -92,6 +96,7 @@ class GemmaEngine:
         import mlx.core as mx
 
         self._looker.close()
+        self._documents.drop()
         if self._media is not None:
             self._media.close()
         self._free()
@@ -101,10 +106,15 @@ class GemmaEngine:
     def _free(self) -> None:
         import mlx.core as mx
 
+        self._kernels = None
         if self._loaded is not None:
             self._loaded = None
             gc.collect()
             mx.clear_cache()
+
+    def idle(self) -> bool:
+        """Between jobs the loaded model's kernels are tried, one call at a time."""
+        return self._kernels is not None and self._kernels.step()
 
     def pong(self, number: int) -> Pong:
         """Memory figures; reading MLX's counters is safe from any thread."""
@@ -150,28 +160,27 @@ class GemmaEngine:
                 yield from chat_turn(self._need_model(), job, context)
             case commands.LiveStart():
                 yield from self._live(job, context)
-            case commands.ReadDocument():
-                yield from self._read(job, context)
-
-    def _read(self, job: commands.ReadDocument, context: JobContext) -> Iterator[Event]:
-        from app.documents.host import DocumentHost
-        from app.engine.documents import read_document
-        from app.engine.page_reader import PageReader, auto_detail
-
-        loaded = self._loaded
-
             case commands.TranscribeFile():
                 from app.engine.live_transcribe import transcribe_file
 
                 read = self._media_worker().sound
                 yield from transcribe_file(self._loaded, job, context, read)
+            case commands.ReadDocument():
+                yield from self._read(job, context)
+
+    def _read(self, job: commands.ReadDocument, context: JobContext) -> Iterator[Event]:
+        from app.engine.documents import read_document
+        from app.engine.page_reader import PageReader, auto_detail
+
+        loaded = self._loaded
+
         def reader() -> PageReader:
             return PageReader(self._need_model(), job, context)
 
         def auto(suggested: ReadingDetail) -> ReadingDetail:
             return auto_detail(loaded, suggested) if loaded else suggested
 
-        yield from read_document(job, context, DocumentHost, reader, auto)
+        yield from read_document(job, context, self._documents, reader, auto)
 
     def _need_model(self) -> LoadedModel:
         if self._loaded is None:
@@ -184,6 +193,7 @@ class GemmaEngine:
 
     def _load(self, job: commands.LoadModel, context: JobContext) -> Iterator[Event]:
         from app.engine.chat import LoadedModel
+        from app.engine.self_check import KernelTrial
         from mlx_gemma4 import load
 
         started = time.perf_counter()
@@ -207,6 +217,7 @@ class GemmaEngine:
         tokens = min(job.context_tokens or limit, limit)
         info = replace(info, context_tokens=tokens)
         processor = processor.reading_with(self._media_worker())
+        self._kernels = KernelTrial(model)
         self._loaded = LoadedModel(model, processor, info, tokens, OrderedDict())
         yield ModelReady(job.job_id, info, time.perf_counter() - started)
 

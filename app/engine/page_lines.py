@@ -9,6 +9,7 @@ import re
 import statistics
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.core.events import PageLine
 from app.documents.types import Box, TextLine
@@ -17,6 +18,7 @@ from app.documents.types import Box, TextLine
 LEAST_CHARACTERS = 40
 LEAST_SOUND = 0.97
 HEADING = 1.22  # times the usual size of letters
+TITLE = 1.45
 _PARAGRAPH_GAP = 0.75  # of a line's height
 _MARKDOWN = re.compile(r"^\s*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+|>\s?)|[*_`|$\\]+")
 _RULER = re.compile(r"[\s|:\-=_]*")
@@ -70,7 +72,7 @@ def _is_heading(line: TextLine, usual: float) -> bool:
 def _prefix(line: TextLine, usual: float) -> str:
     if not _is_heading(line, usual):
         return ""
-    return "# " if line.size >= 1.6 * usual else "## "
+    return "# " if line.size >= TITLE * usual else "## "
 
 
 def _starts_block(before: TextLine, line: TextLine) -> bool:
@@ -138,6 +140,9 @@ def places(text: str, segments: Sequence[Box], width: float, height: float) -> t
                 break
         if taken:
             placed.append(PageLine(" ".join(taken), *box))
+    rest = " ".join(word for word, _ in words[at:])
+    if rest:  # rounding leaves some: they belong to the last line
+        placed[-1] = replace(placed[-1], text=f"{placed[-1].text} {rest}")
     return tuple(placed)
 
 

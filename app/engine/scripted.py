@@ -42,6 +42,7 @@ from app.core.events import (
     TranscriptLine,
     TranscriptStarted,
 )
+from app.engine.document_pages import HostKeeper
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from app.engine.script import Failing, Rule, Script, load_script
@@ -59,16 +60,22 @@ class ScriptedEngine:
         self._seen: set[str] = set()
         self._asleep = threading.Event()
         self._looker = FileLooker()
+        self._documents = HostKeeper()
 
     def open(self) -> EngineStarted:
         """Nothing to prepare but the delay of the script."""
         time.sleep(self._script.open_s)
         return EngineStarted(os.getpid(), "scripted", "scripted", 16 << 30)
 
+    def idle(self) -> bool:
+        """A script has no work between jobs."""
+        return False
+
     def close(self) -> None:
-        """Nothing to free but the worker for files."""
+        """Nothing to free but the workers for files."""
         self._loaded = None
         self._looker.close()
+        self._documents.drop()
 
     def pong(self, number: int) -> Pong:
         """A heartbeat with made-up, constant memory."""
@@ -105,6 +112,10 @@ class ScriptedEngine:
                 yield from self._read(job, context)
             case commands.LiveStart():
                 yield from self._live(job, context)
+            case commands.TranscribeFile():
+                yield TranscriptStarted(job.job_id, 4.0)
+                for second, word in enumerate(self._script.pages[0].split()[:4]):
+                    yield TranscriptLine(job.job_id, float(second), second + 1.0, word)
 
     # --- models ----------------------------------------------------------------------------------
 
@@ -112,10 +123,6 @@ class ScriptedEngine:
         self._loaded = None
         started = time.monotonic()
         steps = 5
-            case commands.TranscribeFile():
-                yield TranscriptStarted(job.job_id, 4.0)
-                for second, word in enumerate(self._script.pages[0].split()[:4]):
-                    yield TranscriptLine(job.job_id, float(second), second + 1.0, word)
         for step in range(steps):
             yield ModelLoadProgress(job.job_id, step / steps, "reading")
             self._pause(self._script.load_s / steps, context)
@@ -187,7 +194,6 @@ class ScriptedEngine:
 
     def _read(self, job: commands.ReadDocument, context: JobContext) -> Iterator[Event]:
         """Real files through the real worker; only what the model would say is from the script."""
-        from app.documents.host import DocumentHost
         from app.engine.documents import read_document
 
         def eyes() -> ScriptedEyes:
@@ -195,7 +201,7 @@ class ScriptedEngine:
                 raise no_model()
             return ScriptedEyes(self._script, lambda seconds: self._pause(seconds, context))
 
-        yield from read_document(job, context, DocumentHost, eyes)
+        yield from read_document(job, context, self._documents, eyes)
 
     def _live(self, job: commands.LiveStart, context: JobContext) -> Iterator[Event]:
         if self._loaded is None:

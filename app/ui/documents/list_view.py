@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_state import OpenDocument
@@ -72,7 +79,7 @@ class DocumentRow(Card):
         super().__init__("card")
         self._theme = theme
         record = document.record
-        self.name = ElidedLabel(record.title or record.name)
+        self.name = ElidedLabel(record.name)
         self.facts = ElidedLabel("", "secondary")
         self.more = IconButton(theme, "ellipsis", f"More about {record.name}")
         self.more.setPopupMode(IconButton.ToolButtonPopupMode.InstantPopup)
@@ -101,6 +108,7 @@ class DocumentRow(Card):
             row.addWidget(Miniature(theme, documents, record.path))
         row.addLayout(words, 1)
         row.addWidget(self.more)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
@@ -217,9 +225,7 @@ class DocumentsList(QWidget):
         column.addWidget(Label(INVITATION, "section"), 0, center)
         takes = Label(TAKES, "secondary", wrap=True)
         takes.setAlignment(center)
-        takes.setMaximumWidth(theme.px(460))
-        takes.setMinimumWidth(theme.px(300))
-        column.addWidget(takes, 0, center)
+        column.addWidget(takes)
         row = QHBoxLayout()
         row.addStretch()
         choose = TextButton(theme, "Choose files …", "primary")
@@ -287,7 +293,7 @@ class DocumentsList(QWidget):
             return
         for hit in hits:
             record = self._documents.document(hit.document_id).record
-            row = HitRow(self._theme, record.title or record.name, hit)
+            row = HitRow(self._theme, record.name, hit)
             row.clicked.connect(
                 lambda _c=False, hit=hit: self._documents.show(hit.document_id, hit.page)
             )

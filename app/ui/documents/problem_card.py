@@ -61,6 +61,11 @@ class ProblemCard(Card):
         asks = failure.kind is ErrorKind.PASSWORD
         self.mark.set_icon("info" if asks else "triangle-alert", "accent" if asks else "danger")
         self.field.setVisible(asks)
+        self.setProperty("kind", "card" if asks else "error")
+        self.style().unpolish(self)
+        self.style().polish(self)
+        if asks:
+            self.field.setFocus()
         self.button.set_text(failure_button(failure.kind, engine))
         self.setAccessibleName(f"{failure.message} {failure.remedy}".strip())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QScrollBar, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QScrollBar, QSplitter, QVBoxLayout, QWidget
 
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_state import OpenDocument
@@ -117,6 +117,9 @@ class ReaderView(QWidget):
         row.setSpacing(0)
         row.addWidget(self.thumbnails)
         row.addWidget(self.splitter, 1)
+        self.blank = Label("", "secondary")
+        self.blank.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        row.addWidget(self.blank, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -196,12 +199,12 @@ class ReaderView(QWidget):
 
     def _show_page(self) -> None:
         record, document = self._record(), self.document
+        self.splitter.setVisible(record is not None)
+        self.blank.setVisible(record is None)
         if record is None or document is None:
-            self.picture.set_image(None, "Opening …")
-            self.text.show_text("")
-            self.head.setVisible(False)
+            failed = document is not None and document.record.failure is not None
+            self.blank.setText("" if failed else "Opening …")
             return
-        self.head.setVisible(True)
         self.foot.number.setText(f"{record.page + 1} / {len(document.pages):,}")
         self.foot.back.setEnabled(record.page > 0)
         self.foot.on.setEnabled(record.page + 1 < len(document.pages))
@@ -361,6 +364,8 @@ class ReaderView(QWidget):
 
     def _on_ask(self, asking: bool) -> None:
         document = self.document
+        if not asking and self.ask.isAncestorOf(QApplication.focusWidget() or self):
+            self.picture.setFocus()
         self.ask.setVisible(asking)
         self._place_panes()
         if asking and document is not None:
@@ -373,7 +378,7 @@ class ReaderView(QWidget):
 
     def _place_panes(self) -> None:
         document = self.document
-        looks = document is not None and document.record.kind != "text"
+        looks = document is not None and document.opened and document.record.kind != "text"
         asks = self.bar.ask_button.isChecked()
         wide = self.width() >= self._theme.px(WITH_THREE if asks else WITH_THUMBNAILS)
         self.thumbnails.setVisible(looks and wide)

@@ -42,6 +42,7 @@ class ReadingBar(QWidget):
         self._theme = theme
         self._documents = documents
         self.show_details = False
+        self._detail_words = ("Auto", "Auto")
         self.back_button = IconButton(theme, "chevron-left", "All documents")
         self.back_button.clicked.connect(self.back)
         self.title = ElidedLabel("", "section")
@@ -95,11 +96,12 @@ class ReadingBar(QWidget):
         """Show the document as it is now."""
         record = document.record
         progress = self._documents.progress(document.id)
-        self.title.setText(record.title or record.name)
+        self.title.setText(record.name)
         self.title.setToolTip(record.path)
         self.facts.setText(document_words(document, progress))
-        is_text = record.kind == "text"
-        self.detail.setVisible(not is_text)
+        self.detail.setVisible(record.kind == "pages")
+        self.export_button.setVisible(document.opened)
+        self.ask_button.setVisible(document.opened)
         self._show_detail(ReadingDetail(record.detail))
         reading = progress is not None
         self.stop_button.setVisible(reading)
@@ -117,8 +119,9 @@ class ReadingBar(QWidget):
     def _show_detail(self, detail: ReadingDetail) -> None:
         seconds = self._documents.seconds_a_page(detail)
         words = f"{detail.label} · {about(seconds)} a page" if seconds else detail.label
-        self.detail.set_text(words)
+        self._detail_words = (words, detail.label)
         self.detail.setAccessibleName(f"Detail: {words}")
+        self._fit_words()
 
     def _document(self) -> OpenDocument | None:
         return self._documents.current
@@ -188,7 +191,12 @@ class ReadingBar(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """On a narrow page the buttons are pictures with names."""
         super().resizeEvent(event)
+        self._fit_words()
+
+    def _fit_words(self) -> None:
         narrow = self.width() < self._theme.px(NARROW)
+        self.detail.setText(self._detail_words[narrow])
+        self.detail.setToolTip(self._detail_words[0] if narrow else "")
         for button, words in ((self.export_button, "Export"), (self.ask_button, "Ask about this")):
             button.setText("" if narrow else words)
             button.setToolTip(words if narrow else "")
