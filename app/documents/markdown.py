@@ -175,7 +175,10 @@ def _latex_delimiters(state: StateInline, silent: bool) -> bool:
 
 
 def _markdown_blocks(text: str) -> list[Block]:
-    return list(_Walk(_parser().parse(text)).blocks()) if text.strip() else []
+    """Blocks of text without HTML tables; what the parser gives up on stays as it is."""
+    bare = text.strip()
+    found = list(_Walk(_parser().parse(text)).blocks()) if bare else []
+    return found or ([Paragraph((Span(bare),))] if bare else [])
 
 
 class _Walk:

@@ -147,14 +147,14 @@ def _number_formats(document: Any) -> dict[tuple[int | None, int], str]:
 def _table(found: Table) -> str:
     """Cells that span several columns or rows are written once, the rest of their span empty."""
     rows: list[list[str]] = []
-    seen: set[int] = set()
+    seen: set[Any] = set()  # the elements themselves: their ids are used again when they go
     cells = 0
     for row in found.rows:
         texts: list[str] = []
         for spot in row.cells:
-            key = id(spot._tc)  # noqa: SLF001  (equal for all places of one merged cell)
-            texts.append("" if key in seen else spot.text)
-            seen.add(key)
+            element = spot._tc  # noqa: SLF001  (one for all places of a merged cell)
+            texts.append("" if element in seen else spot.text)
+            seen.add(element)
         rows.append(texts)
         cells += len(texts)
         if cells > MOST_TABLE_CELLS:
