@@ -89,7 +89,7 @@ def make_engine(options: commands.EngineOptions) -> Engine:
 def serve_connection(connection: Connection, engine: Engine) -> None:
     """Serve until `Shutdown` or until the other end closes. Also the body of the thread host."""
     pipe = _Pipe(connection, threading.Lock())
-    runner = JobRunner(engine, pipe.send)
+    runner = JobRunner(engine, pipe.send, engine.idle)
     questions: queue.SimpleQueue[commands.Query | None] = queue.SimpleQueue()
     worker = threading.Thread(target=_work, args=(engine, runner, pipe.send), name="mlx")
     answerer = threading.Thread(

@@ -77,8 +77,8 @@ def _same(text: str) -> str:
 
 
 def program_text(instances: Sequence[Instance], edit: Edit = _same) -> str:
-    """One translation unit with all ``instances``; ``edit`` changes bodies (to break them)."""
-    headers = dict.fromkeys(text for i in instances if (text := i.kernel.functions()))
+    """One translation unit with all ``instances``; ``edit`` changes texts (to break them)."""
+    headers = dict.fromkeys(edit(text) for i in instances if (text := i.kernel.functions()))
     bodies = [instance.text(number, edit) for number, instance in enumerate(instances)]
     functions = ", ".join(f"body_{i}" for i in range(len(instances)))
     names = ", ".join(f'"{i.kernel.label}"' for i in instances)
