@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.build_facts import build_facts
-from app.ui.about import version
 from app.ui.qt import qt_application
 
 if TYPE_CHECKING:
@@ -182,6 +181,7 @@ def add_updates(app: App, window: MainWindow) -> None:
 
     from app.controllers.update_controller import UpdateController
     from app.services.updates import Updates
+    from app.ui.about import version
     from app.ui.updates import UpdateNotices
 
     downloads = QStandardPaths.StandardLocation.DownloadLocation

@@ -1,7 +1,9 @@
 """The checkpoints people ask for, as data: published sizes in bytes and what each takes in.
 
-Sizes of the safetensors as published; the 12B ones are rounded. The verdict for a machine comes
-from the planner; what a downloaded checkpoint really takes in is read from its own files.
+Sizes of the safetensors as published; the 12B ones are rounded. Checkpoints from quantisation-aware
+training (QAT) and the 12B at 6 and 8 bits stand without a size: the download itself tells it. The
+verdict for a machine comes from the planner; what a downloaded checkpoint really takes in is read
+from its own files.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ GB = 1 << 30
 class KnownModel:
     """One checkpoint of the table.
 
-    architecture and quant name it for the planner ("e4b", "4bit"); size in bytes; recommended_from:
-    bytes of memory from which it is the one to suggest, 0 for never.
+    architecture and quant name it for the planner ("e4b", "4bit"); size in bytes, 0 where it is not
+    known before the download; recommended_from: bytes of memory from which it is the one to
+    suggest, 0 for never.
     """
 
     repo: str
@@ -77,7 +80,7 @@ _TABLE: tuple[KnownModel, ...] = (
         "gemma-4-12B-it",
         "Gemma 4 12B",
         True,
-        {"4bit": 10_990_000_000, "bf16": 24_000_000_000},
+        {"4bit": 10_990_000_000, "6bit": 0, "8bit": 0, "bf16": 24_000_000_000},
         24 * GB,
     ),
     *_family(
@@ -109,11 +112,31 @@ _TABLE: tuple[KnownModel, ...] = (
 )
 
 
+_QAT_TABLE: tuple[KnownModel, ...] = tuple(
+    KnownModel(
+        f"mlx-community/gemma-4-{stem}-it-qat-{quant}",
+        f"Gemma 4 {stem} · QAT {quant.replace('bit', '-bit')}",
+        stem.split("-", 1)[0].lower(),
+        quant,
+        0,
+        hears,
+    )
+    for stem, hears in (
+        ("E2B", True),
+        ("E4B", True),
+        ("12B", True),
+        ("26B-A4B", False),
+        ("31B", False),
+    )
+    for quant in ("4bit", "8bit")
+)
+
+
 def known_models() -> tuple[KnownModel, ...]:
     """The table, small ones first."""
-    return _TABLE
+    return _TABLE + _QAT_TABLE
 
 
 def known_model(repo: str) -> KnownModel | None:
     """The entry of a repo; spelling of capitals does not matter."""
-    return next((model for model in _TABLE if model.repo.lower() == repo.lower()), None)
+    return next((model for model in known_models() if model.repo.lower() == repo.lower()), None)

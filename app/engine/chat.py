@@ -148,9 +148,9 @@ def _events(
 
 
 def _relieve(watch: MemoryWatch) -> Iterator[Event]:
-    level = watch.check()
+    level, available = watch.check()
     if level:
-        yield MemoryPressure(level, 0)
+        yield MemoryPressure(level, available)
     if level == "critical":
         raise AppError(
             "The answer was stopped because this machine ran out of memory.",

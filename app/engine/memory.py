@@ -39,16 +39,20 @@ class MemoryWatch:
     def __init__(self) -> None:
         self._next = 0.0
 
-    def check(self) -> Level:
-        """How short memory is; drops MLX's caches on a warning. On the MLX thread."""
+    def check(self) -> tuple[Level, int]:
+        """How short memory is and the bytes left; drops MLX's caches when it is.
+
+        On the MLX thread. The bytes are 0 where it was not yet time to look.
+        """
         now = time.monotonic()
         if now < self._next:
-            return ""
+            return "", 0
         self._next = now + CHECK_SECONDS
-        level = level_of(psutil.virtual_memory())
+        memory = psutil.virtual_memory()
+        level = level_of(memory)
         if level:
             mx.clear_cache()
-        return level
+        return level, memory.available
 
 
 def level_of(memory: object) -> Level:

@@ -8,6 +8,7 @@ question its one answer. Lives on the window's thread; the host's reader thread 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections import deque
@@ -38,6 +39,7 @@ from app.core.events import (
     JobFailed,
     JobFinished,
     LocalModels,
+    MemoryPressure,
     ModelReady,
     Planned,
     Pong,
@@ -100,6 +102,7 @@ class EngineClient(QObject):
         self._texts: dict[tuple[str, str, int, int], TextDelta] = {}
         self._graces: dict[str, QTimer] = {}
         self._last_sign = 0.0
+        self._memory = _MemorySigns()
         self._ping_number = 0
         self._posted.connect(self._drain, Qt.ConnectionType.QueuedConnection)
         self._flusher = QTimer(self, interval=self._timing.flush_ms, singleShot=True)
@@ -143,6 +146,7 @@ class EngineClient(QObject):
         life = self._life
         self._killed_by_us = ""
         self._last_sign = time.monotonic()
+        self._memory = _MemorySigns()
         self._host = self._make(self._options, in_process=self._in_process)
         self._set_state(state)
         self._host.start(
@@ -225,6 +229,7 @@ class EngineClient(QObject):
 
     def _take(self, event: object) -> None:
         self._last_sign = time.monotonic()
+        self._memory.see(event)
         match event:
             case TextDelta():
                 self._collect(event)
@@ -327,9 +332,41 @@ class EngineClient(QObject):
     def _cause(self, code: int | None) -> tuple[str, ErrorKind]:
         if self._killed_by_us:
             return self._killed_by_us, ErrorKind.ENGINE_STOPPED
-        if code == -signal.SIGKILL or _ran_out_of_memory(self._options.log_folder):
+        if _ran_out_of_memory(self._options.log_folder):
             return "The engine stopped: it ran out of memory.", ErrorKind.OUT_OF_MEMORY
+        if code == -signal.SIGKILL:
+            return self._memory.why_killed()
         return "The engine stopped unexpectedly.", ErrorKind.ENGINE_STOPPED
+
+
+# A process that holds this share of all memory is the first the system ends when it runs short.
+_LARGE_SHARE = 0.6
+_PRESSURE_SECONDS = 60.0
+
+
+class _MemorySigns:
+    """What one life of the engine told about memory: tells a want of it from any other kill."""
+
+    def __init__(self) -> None:
+        self._machine = 0
+        self._held = 0
+        self._pressed = -math.inf
+
+    def see(self, event: object) -> None:
+        match event:
+            case EngineStarted():
+                self._machine = event.memory
+            case Pong():
+                self._held = max(event.process_memory, event.active_memory + event.cache_memory)
+            case MemoryPressure():
+                self._pressed = time.monotonic()
+
+    def why_killed(self) -> tuple[str, ErrorKind]:
+        """Words and kind for an engine that was killed from outside."""
+        large = self._machine > 0 and self._held > _LARGE_SHARE * self._machine
+        if large or time.monotonic() - self._pressed < _PRESSURE_SECONDS:
+            return "The engine stopped: it ran out of memory.", ErrorKind.OUT_OF_MEMORY
+        return "The engine was stopped by the system.", ErrorKind.ENGINE_STOPPED
 
 
 @dataclass(frozen=True, slots=True)

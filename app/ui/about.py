@@ -38,7 +38,10 @@ class AboutBox(QDialog):
         picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         close = TextButton(theme, "Close", "primary")
         close.clicked.connect(self.accept)
-        words = "Talk to Gemma 4, show it things and drop documents on it, all on your own Mac."
+        words = (
+            "Talk to Gemma 4, show it what the camera sees, and drop pictures, recordings, videos "
+            "and documents on it. Everything stays on your own computer."
+        )
         labels = (
             Label("Facet", "title"),
             Label(f"Version {version()}", "secondary"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from PySide6.QtCore import QByteArray, QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import (
@@ -31,19 +32,20 @@ from PySide6.QtWidgets import (
 from app.controllers.app_state import AppState
 from app.core.errors import AppError, ErrorKind, Failure
 from app.core.events import EngineStopped, MemoryPressure
-from app.ui.about import AboutBox, LicencesBox
 from app.ui.chat.chat_page import ChatPage
-from app.ui.doctor.page import DoctorPage
 from app.ui.drop import drop_words, kind_of, paths_of
 from app.ui.icons import app_icon
 from app.ui.menus import MenuCalls, Menus
-from app.ui.models.first_start import FirstStart
-from app.ui.models.page import ModelsPage
-from app.ui.settings.page import SettingsPage
 from app.ui.sidebar import Sidebar
 from app.ui.theme import Theme
 from app.ui.widgets.drop_overlay import DropOverlay
 from app.ui.widgets.notices import NoticeBar
+
+if TYPE_CHECKING:
+    from app.ui.doctor.page import DoctorPage
+    from app.ui.models.first_start import FirstStart
+    from app.ui.models.page import ModelsPage
+    from app.ui.settings.page import SettingsPage
 
 MIN_SIZE = (880, 600)
 START_SIZE = (1180, 780)
@@ -125,9 +127,9 @@ class MainWindow(QMainWindow):
             search=self.sidebar.focus_search,
             find_chat=self.sidebar.focus_search,
             settings=lambda: self.show_page("settings"),
-            about=lambda: AboutBox(self.theme, self).open(),
+            about=self._show_about,
             doctor=lambda: self.show_page("doctor"),
-            licences=lambda: LicencesBox(self.theme, self).open(),
+            licences=self._show_licences,
             show_page=self.show_page,
             stop=self.state.chat.stop,
             text_size=self._change_text_size,
@@ -142,19 +144,39 @@ class MainWindow(QMainWindow):
         self._add("models", "Models", "download", self._make_models)
         self._add("settings", "Settings", "settings", self._make_settings)
 
+    # Pages and boxes are imported when they are opened: the first paint does not wait for them.
+
+    def _show_about(self) -> None:
+        from app.ui.about import AboutBox
+
+        AboutBox(self.theme, self).open()
+
+    def _show_licences(self) -> None:
+        from app.ui.about import LicencesBox
+
+        LicencesBox(self.theme, self).open()
+
     def _make_first_start(self) -> FirstStart:
+        from app.ui.models.first_start import FirstStart
+
         page = FirstStart(self.theme, self.state.models)
         page.demo_wanted.connect(self._start_demo)
         page.models_wanted.connect(lambda: self.show_page("models"))
         return page
 
     def _make_models(self) -> ModelsPage:
+        from app.ui.models.page import ModelsPage
+
         return ModelsPage(self.theme, self.state.models, self.state.settings)
 
     def _make_doctor(self) -> DoctorPage:
+        from app.ui.doctor.page import DoctorPage
+
         return DoctorPage(self.theme, self.state.doctor)
 
     def _make_settings(self) -> SettingsPage:
+        from app.ui.settings.page import SettingsPage
+
         page = SettingsPage(self.theme, self.state.settings)
         page.devices_wanted.connect(lambda: self.show_page("live"))
         page.delete_data_wanted.connect(self.delete_data_wanted)
@@ -227,8 +249,8 @@ class MainWindow(QMainWindow):
         if key == "chat":
             self._mark_chat()
             self.chat_page.focus_composer()
-        elif isinstance(widget, FirstStart):
-            widget.focus_main()
+        elif key == "first":
+            cast("FirstStart", widget).focus_main()
         else:
             widget.setFocus(Qt.FocusReason.OtherFocusReason)
         self._set_title()

@@ -19,6 +19,7 @@ from app.core.events import (
     FinishReason,
     JobFailed,
     JobFinished,
+    MemoryPressure,
     Planned,
     Pong,
     TextDelta,
@@ -57,7 +58,7 @@ def test_kill_restarts_and_ends_every_job(make_driver) -> None:
     for job in (running, waiting):
         (end,) = driver.ends(job)
         assert isinstance(end, JobFailed)
-        assert end.kind is ErrorKind.OUT_OF_MEMORY
+        assert end.kind is ErrorKind.ENGINE_STOPPED
         assert "kept" in end.remedy
     (stopped,) = driver.of(EngineStopped)
     assert stopped.will_restart
@@ -224,3 +225,24 @@ def test_a_crash_for_want_of_memory_is_recognised(make_driver, tmp_path: Path) -
     os.kill(driver.client.pid, signal.SIGABRT)
     driver.wait(lambda: bool(driver.of(EngineStopped)))
     assert driver.of(EngineStopped)[0].kind is ErrorKind.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ([], ErrorKind.ENGINE_STOPPED),
+        ([Pong(1, process_memory=2 << 30)], ErrorKind.ENGINE_STOPPED),
+        ([Pong(1, process_memory=13 << 30)], ErrorKind.OUT_OF_MEMORY),
+        ([Pong(1, active_memory=9 << 30, cache_memory=3 << 30)], ErrorKind.OUT_OF_MEMORY),
+        ([MemoryPressure("warning", 100 << 20)], ErrorKind.OUT_OF_MEMORY),
+    ],
+)
+def test_a_killed_engine_is_out_of_memory_only_where_memory_was_short(
+    make_driver, said: list[object], kind: ErrorKind
+) -> None:
+    driver = make_driver(heartbeat=600).started()  # the script's engine says it has 16 GB
+    for event in said:
+        driver.client._take(event)
+    os.kill(driver.client.pid, signal.SIGKILL)
+    driver.wait(lambda: bool(driver.of(EngineStopped)), 60)
+    assert driver.of(EngineStopped)[0].kind is kind

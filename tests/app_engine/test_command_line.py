@@ -71,24 +71,3 @@ def test_the_window_opens_and_leaves_nothing_behind(tmp_path: Path) -> None:
     log = (tmp_path / "d" / "logs" / "facet.log").read_text()
     assert "ERROR" not in log
     assert "WARNING" not in log
-
-
-def test_nothing_heavy_is_loaded_before_the_first_paint(tmp_path: Path) -> None:
-    code = (
-        "import sys\n"
-        "from PySide6.QtWidgets import QApplication\n"
-        "from app.main import AppOptions, build_app\n"
-        "from app.ui.main_window import MainWindow\n"
-        "application = QApplication([])\n"
-        f"app = build_app(AppOptions(data_dir={str(tmp_path)!r}, script='instant'))\n"
-        "window = MainWindow(app.state)\n"
-        "window.show()\n"
-        "application.processEvents()\n"
-        "heavy = {'mlx', 'mlx_lm', 'mlx_gemma4.model', 'transformers', 'torch', 'cv2'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-        "app.close()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=90
-    )
-    assert done.stdout.strip() == "[]", done.stderr

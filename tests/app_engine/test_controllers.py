@@ -332,7 +332,8 @@ def test_the_engine_dies_and_the_model_comes_back(qt, tmp_path: Path, no_leaks) 
     os.kill(app.engine.pid, signal.SIGKILL)
     wait_until(lambda: chat.messages()[-1].state is MessageState.FAILED)
     failure = chat.messages()[-1].failure
-    assert failure.kind is ErrorKind.OUT_OF_MEMORY
+    assert failure.kind is ErrorKind.ENGINE_STOPPED
+    assert failure.message == "The engine was stopped by the system."
     assert "kept" in failure.remedy
     wait_until(lambda: models.state is ModelState.READY)
     answer = chat.retry(chat.messages()[-1].id)
@@ -366,7 +367,7 @@ def test_models_are_listed_with_verdicts_and_one_is_recommended(app: App) -> Non
     assert [name.split()[2] for name in picks.values()] == ["E2B", "E4B", "12B", "26B-A4B", "31B"]
     assert recommend(4 * gib).label == picks[8]
     for model in known_models():
-        assert model.size > 3e9
+        assert model.size > 3e9 or model.size == 0
         assert known_model(model.repo.upper()) is model
 
 

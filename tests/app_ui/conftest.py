@@ -95,7 +95,7 @@ def window(app: App, qtbot: object) -> Iterator[MainWindow]:
     made.resize(1180, 780)
     app.engine.start()
     app.state.models.load("/models/scripted")
-    qtbot.waitUntil(lambda: app.state.models.loaded is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: app.state.models.loaded is not None, timeout=30_000)
     app.state.models.loaded = replace(app.state.models.loaded, label="Gemma 4 E4B")
     app.state.models.state_changed.emit()
     made.new_chat()

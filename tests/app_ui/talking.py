@@ -15,7 +15,7 @@ def write_and_send(window: MainWindow, qtbot, text: str) -> None:
 
 def ask(window: MainWindow, qtbot, text: str) -> None:
     write_and_send(window, qtbot, text)
-    qtbot.waitUntil(lambda: not window.state.chat.busy, timeout=15_000)
+    qtbot.waitUntil(lambda: not window.state.chat.busy, timeout=30_000)
 
 
 def answer_row(window: MainWindow) -> AnswerRow:

@@ -13,8 +13,6 @@ from app.controllers.settings_controller import SettingsController
 from app.core.conversation import PRESETS, Message
 from app.core.errors import AppError
 from app.core.events import Pong
-from app.ui.chat.chat_settings import ChatSettings
-from app.ui.chat.folds import seconds_in_words
 from app.ui.chat.header import ChatHeader
 from app.ui.theme import Theme
 
@@ -95,6 +93,8 @@ class ChatMenus(QObject):
     def edit_settings(self) -> None:
         """Open what holds for this chat."""
         details = self._settings.settings.show_details
+        from app.ui.chat.chat_settings import ChatSettings
+
         ChatSettings(self._theme, self._chat, self._page, show_details=details).open()
 
     def show_info(self, message: Message) -> None:
@@ -164,6 +164,8 @@ class ChatMenus(QObject):
 
 def info_lines(message: Message, *, show_details: bool) -> list[str]:
     """Who answered and how fast; tokens and memory when details are wanted."""
+    from app.ui.chat.folds import seconds_in_words
+
     lines = [f"Answered by {message.model}"] if message.model else []
     usage = message.usage
     if usage is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QResizeEvent, Qt
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
@@ -14,19 +16,20 @@ from app.controllers.settings_controller import SettingsController
 from app.core.conversation import Attachment, Audio, Image, ImageDetail, Message, MessageState, Role
 from app.core.errors import ErrorKind, Failure
 from app.core.paths import samples_dir
-from app.ui.chat.answer_row import AnswerRow, make_row
 from app.ui.chat.chat_menus import ChatMenus
 from app.ui.chat.composer import Composer
 from app.ui.chat.empty_chat import EmptyChat, Suggestion, suggestions
 from app.ui.chat.header import ChatHeader
 from app.ui.chat.markdown import PAGE_SCHEME, is_safe_link
-from app.ui.chat.message_row import MessageRow
 from app.ui.chat.row_context import RowContext
 from app.ui.chat.transcript_model import TranscriptModel
 from app.ui.chat.transcript_view import TranscriptView
 from app.ui.theme import Theme
 from app.ui.widgets.notices import ErrorCard, NoticeBar
 from app.ui.widgets.stream_announcer import StreamAnnouncer
+
+if TYPE_CHECKING:
+    from app.ui.chat.message_row import MessageRow
 
 MODEL_PROBLEMS = frozenset(
     {
@@ -154,6 +157,9 @@ class ChatPage(QWidget):
                 self.transcribe_wanted.emit(path, draft.name)
 
     def _make_row(self, message: Message, parent: QWidget) -> MessageRow:
+        # Markdown and players load with the first message, not before the window is drawn.
+        from app.ui.chat.answer_row import make_row
+
         row = make_row(self._context, message, parent)
         row.action.connect(self._on_action)
         row.link_clicked.connect(self._ask_to_open)
@@ -205,6 +211,8 @@ class ChatPage(QWidget):
             self._announcer.finish(message_id, self._chat.conversation[message_id].text)
 
     def _on_reading(self, reading: PromptReading) -> None:
+        from app.ui.chat.answer_row import AnswerRow
+
         row = self.transcript.row_widget(self.model.rowCount() - 1)
         if isinstance(row, AnswerRow) and reading.total:
             row.set_reading(f"Reading … {reading.done / reading.total:.0%}".replace("%", " %"))

@@ -10,16 +10,19 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QModelIndex, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QApplication, QFrame, QWidget
 
 from app.core.conversation import Message
-from app.ui.chat.message_row import MessageRow
 from app.ui.chat.transcript_model import TranscriptModel
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
+
+if TYPE_CHECKING:
+    from app.ui.chat.message_row import MessageRow
 
 FRAME_MS = 33
 SIDE_MARGIN = 16
@@ -31,7 +34,7 @@ EXTRA_COLUMN = 156
 ESTIMATE_LINE = 19
 ESTIMATE_FRAME = 60
 STICK_DISTANCE = 24
-RowFactory = Callable[[Message, QWidget], MessageRow]
+RowFactory = Callable[[Message, QWidget], "MessageRow"]
 
 
 class TranscriptView(QAbstractScrollArea):

@@ -106,6 +106,8 @@ class ModelRowWidget(Card):
         size = size or (self.row.known.size if self.row.known else 0)
         if size:
             line.addWidget(Label(size_words(size), "secondary"))
+        elif self.row.plan is not None:
+            line.addWidget(Label(f"about {size_words(self.row.plan.weights)}", "secondary"))
         problem = self.row.info.problem if self.row.info else ""
         words = problem or verdict(self.row.plan)
         if words:
