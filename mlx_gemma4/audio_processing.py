@@ -121,13 +121,15 @@ class StreamState:
         buffer: samples that frames still to come begin with.
         samples: samples pushed so far.
         frames: frames finished so far.
-        history: (earlier history, samples pushed, frames finished), one link a push.
+        history: (earlier history, frames finished), one link a push.
+        digest: hash of all samples pushed so far; only copies of it are fed.
     """
 
     buffer: np.ndarray
+    digest: hashlib.blake2b
     samples: int = 0
     frames: int = 0
-    history: tuple[Any, np.ndarray, np.ndarray] | None = None
+    history: tuple[Any, np.ndarray] | None = None
 
 
 class FrontEndStream(ABC):
@@ -138,7 +140,8 @@ class FrontEndStream(ABC):
     width: int
 
     def __init__(self) -> None:
-        self._state = StreamState(np.zeros(self.left_pad, dtype=np.float32))
+        digest = hashlib.blake2b(self.kind.encode(), digest_size=16)
+        self._state = StreamState(np.zeros(self.left_pad, dtype=np.float32), digest)
 
     @property
     def samples(self) -> int:
@@ -149,6 +152,11 @@ class FrontEndStream(ABC):
     def seconds(self) -> float:
         """Length of the sound pushed so far."""
         return self._state.samples / SAMPLE_RATE
+
+    @property
+    def key(self) -> str:
+        """Content key of the sound pushed so far, hashed as it came."""
+        return self._state.digest.hexdigest()
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
         """Take samples [n] at 16 kHz and return the frames that became final, float32 [k, width].
@@ -164,8 +172,11 @@ class FrontEndStream(ABC):
             )
         buffer = np.concatenate([self._state.buffer, pcm])
         frames, rest = self._advance(buffer, total)
-        link = (self._state.history, pcm.copy(), frames)
-        self._state = StreamState(rest, total, self._state.frames + len(frames), link)
+        digest = self._state.digest.copy()
+        digest.update(np.ascontiguousarray(pcm).data)
+        link = (self._state.history, frames)
+        finished = self._state.frames + len(frames)
+        self._state = StreamState(rest, digest, total, finished, link)
         return frames
 
     def finish(self) -> np.ndarray:
@@ -178,17 +189,14 @@ class FrontEndStream(ABC):
         Raises:
             MediaError: too short for a single token.
         """
-        pcm, frames = self._pushed()
-        frames = np.concatenate([frames, self.finish()])
+        frames = np.concatenate([self._finished(), self.finish()])
         if not len(frames):
             raise MediaError(
                 "The sound is shorter than a hundredth of a second, so there is nothing to hear; "
                 "record it again."
             )
-        digest = hashlib.blake2b(self.kind.encode(), digest_size=16)
-        digest.update(pcm.data)
         tokens = self._tokens(len(frames))
-        return AudioClip(frames, len(frames), tokens, digest.hexdigest(), self.seconds)
+        return AudioClip(frames, len(frames), tokens, self.key, self.seconds)
 
     def mark(self) -> StreamState:
         """Remember this moment; free of charge."""
@@ -198,15 +206,14 @@ class FrontEndStream(ABC):
         """Return to a moment remembered by `mark`, exactly."""
         self._state = mark
 
-    def _pushed(self) -> tuple[np.ndarray, np.ndarray]:
-        """All samples [n] and all finished frames [k, width] so far."""
-        pcm, frames = [np.zeros(0, np.float32)], [np.zeros((0, self.width), np.float32)]
+    def _finished(self) -> np.ndarray:
+        """All finished frames [k, width] so far."""
+        frames = [np.zeros((0, self.width), np.float32)]
         link = self._state.history
         while link is not None:
-            link, samples, finished = link
-            pcm.append(samples)
+            link, finished = link
             frames.append(finished)
-        return np.concatenate(pcm[::-1]), np.concatenate(frames[::-1])
+        return np.concatenate(frames[::-1])
 
     @abstractmethod
     def _advance(self, buffer: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:

@@ -253,17 +253,14 @@ class Snapshot:
         self.valid = True
         """Turns false once other tokens overwrote rows the snapshot relies on."""
         self._layers = tuple(layers)
+        states = (state for state in self._layers if isinstance(state, WindowState))
+        self.nbytes = sum(_nbytes(state.rows) for state in states)
+        """Bytes the snapshot holds on its own (window copies)."""
 
     @property
     def layers(self) -> tuple[int | WindowState, ...]:
         """State of each layer's cache."""
         return self._layers
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes the snapshot holds on its own (window copies)."""
-        states = (s for s in self._layers if isinstance(s, WindowState))
-        return sum(_nbytes(state.rows) for state in states)
 
 
 class Cache:

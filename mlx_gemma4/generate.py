@@ -313,7 +313,7 @@ class Decoder:
             # A placeholder stands for a medium; as an answer it means nothing and could not be
             # read again as part of the conversation.
             suppress={*config.suppress_token_ids, *config.soft_token_ids},
-            history=prompt.tolist(),
+            history=prompt,
             vocab_size=config.text.vocab_size,
         )
         if self._matcher is not None:

@@ -21,6 +21,7 @@ from mlx_gemma4.audio_processing import MAX_CLIP_SAMPLES
 from mlx_gemma4.audio_stream import ClipMark, ClipStream
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.inputs import AUDIO, IMAGE
+from mlx_gemma4.session.soft import SoftTokens
 
 if TYPE_CHECKING:
     from mlx_gemma4.model import Gemma4
@@ -33,6 +34,8 @@ SAME_FRAME = 6.0
 """Largest change of any of those cells, of 255, at which two frames count as the same view."""
 MAX_WAITING = 16
 """Frames that may wait behind one open clip; 30 s at one frame a second, halved."""
+
+_NO_ROWS = SoftTokens()
 
 
 class Tokens(NamedTuple):
@@ -83,7 +86,7 @@ class LiveState:
 
     clip: ClipStream | None = None
     clip_key: str = ""
-    clip_rows: tuple[mx.array, ...] = ()
+    clip_rows: SoftTokens = _NO_ROWS
     clips: int = 0
     waiting: tuple[FrameNote, ...] = ()
     view: np.ndarray | None = None
@@ -123,11 +126,9 @@ class LiveInput:
         """Frames that are encoded and not placed."""
         return self._state.waiting
 
-    def rows(self, key: str) -> mx.array | None:
+    def rows(self, key: str) -> SoftTokens | None:
         """The open clip's soft tokens so far, if ``key`` is its key."""
-        if key != self._state.clip_key or not self._state.clip_rows:
-            return None
-        return mx.concatenate(list(self._state.clip_rows))
+        return self._state.clip_rows if key == self._state.clip_key else None
 
     def push_audio(self, pcm: np.ndarray) -> tuple[list[Placement], int]:
         """Take sound; a clip that reaches 30 seconds is closed and the next one begun.
@@ -161,12 +162,12 @@ class LiveInput:
         before = state.clip.mark()
         placed = self._hear(state.clip.finish())
         rows = self._state.clip_rows
-        if rows:
-            key = state.clip.front.clip().key
-            self._features.put(key, _evaluated(mx.concatenate(list(rows))))
+        if len(rows):
+            key = state.clip.front.key
+            self._features.put(key, rows)
             placed += [Renamed(key), Tokens((self._audio[2],))]
         state.clip.rollback(before)  # a mark taken earlier may still go on from here
-        self._state = replace(self._state, clip=None, clip_key="", clip_rows=())
+        self._state = replace(self._state, clip=None, clip_key="", clip_rows=_NO_ROWS)
         return placed
 
     def push_frame(self, rgb: np.ndarray, t: float) -> FrameNote:
@@ -246,8 +247,8 @@ class LiveInput:
             return []
         state = self._state
         start, placeholder, _ = self._audio
-        placed: list[Placement] = [] if state.clip_rows else [Tokens((start,))]
-        self._state = replace(state, clip_rows=(*state.clip_rows, _evaluated(rows)))
+        placed: list[Placement] = [] if len(state.clip_rows) else [Tokens((start,))]
+        self._state = replace(state, clip_rows=state.clip_rows.plus(_evaluated(rows)))
         return [*placed, Soft(placeholder, AUDIO, state.clip_key, rows.shape[0])]
 
 

@@ -8,6 +8,7 @@ import mlx.core as mx
 
 from mlx_gemma4.inputs import ImagePatches, Media
 from mlx_gemma4.model import Gemma4
+from mlx_gemma4.session.soft import Rows
 from mlx_gemma4.session.stores import FeatureStore
 from mlx_gemma4.session.tape import MediaRun
 
@@ -29,7 +30,7 @@ class MediaMemory:
         self.encoded = 0
         """Encoder runs so far."""
         self._model = model
-        self._fed: dict[str, mx.array] = {}
+        self._fed: dict[str, Rows] = {}
         self._sources: dict[str, Callable[[], Media]] = {}
 
     @property
@@ -47,14 +48,14 @@ class MediaMemory:
         assert rows is not None
         self._fed[key] = rows
 
-    def soft_tokens(self, run: MediaRun) -> mx.array:
+    def soft_tokens(self, run: MediaRun) -> Rows:
         """Evaluated soft tokens [n, hidden] of a medium on the tape."""
         for known in (self._fed.get(run.key), self.features.get(run.key)):
             if known is not None:
                 return known
         return self.encode(self._sources[run.key]())
 
-    def encode(self, medium: Media) -> mx.array:
+    def encode(self, medium: Media) -> Rows:
         """Evaluated soft tokens [n, hidden] of a medium, encoded now unless they are still kept."""
         known = self.features.get(medium.key)
         if known is not None:

@@ -16,6 +16,7 @@ from mlx_gemma4.errors import SessionError
 from mlx_gemma4.model import Embedded, Gemma4, block_ids
 from mlx_gemma4.prefill import DEFAULT_CHUNK, chunks, soft_within
 from mlx_gemma4.session.shelves import Shelf
+from mlx_gemma4.session.soft import Rows
 from mlx_gemma4.session.stores import SnapshotStore
 from mlx_gemma4.session.tape import MediaRun, Tape
 
@@ -55,7 +56,7 @@ class Runner:
     def __init__(
         self,
         model: Gemma4,
-        features: Callable[[MediaRun], mx.array],
+        features: Callable[[MediaRun], Rows],
         snapshot_bytes: int,
         chunk: int = DEFAULT_CHUNK,
     ) -> None:
@@ -168,7 +169,7 @@ class Runner:
     def _run(self, stop: int, watch: Watch, *, read: bool) -> mx.array | None:
         first = self.cache.offset
         stretch = self.tape.stretch(first, stop)
-        soft = [(run.start, self._features(run)[: run.length]) for run in stretch.media]
+        soft = [self._soft(run, stop - first) for run in stretch.media]
         blocks = block_ids(stretch.token_types)
         hidden: mx.array | None = None
         for start, end in chunks(stretch.token_types, self._chunk):
@@ -179,6 +180,11 @@ class Runner:
             hidden = self._forward(piece, blocks[start:end], first + end, read=reads)
             watch.progress(end, stop - first)
         return hidden
+
+    def _soft(self, run: MediaRun, length: int) -> tuple[int, mx.array]:
+        """The part of a medium that lies in a stretch of ``length`` tokens, and where it begins."""
+        low, high = max(0, -run.start), min(run.length, length - run.start)
+        return run.start + low, self._features(run)[low:high]
 
     def _forward(
         self, piece: Embedded, blocks: np.ndarray, end: int, *, read: bool

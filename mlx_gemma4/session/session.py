@@ -12,6 +12,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import mlx.core as mx
 import numpy as np
@@ -36,6 +37,7 @@ from mlx_gemma4.session.live import (
 from mlx_gemma4.session.media import MediaMemory
 from mlx_gemma4.session.runner import Runner, Watch
 from mlx_gemma4.session.script import Entry, LiveTurn, Replies, ScriptWriter, SpokenReply
+from mlx_gemma4.session.soft import Rows
 from mlx_gemma4.session.tape import MediaRun, Tape
 from mlx_gemma4.tools import ReplyEvent, Tool, ToolOutcome, run_with_tools
 
@@ -45,6 +47,7 @@ LIVE_BATCH = 16
 """Soft tokens of an open clip that wait before they are run: 0.64 s of sound."""
 REPLY_ROOM = 1024
 """Tokens kept free for the answer when old turns are dropped."""
+_When = Literal["now", "soon", "later"]
 _DROP_TO = 0.75  # of the context, so that dropping is rare: it costs a whole prefill
 
 
@@ -323,7 +326,7 @@ class Session:
 
     def end_clip(self) -> None:
         """Close the open clip: a pause of 300 ms or more, 30 seconds, or the end of the turn."""
-        self._place(self._live.end_clip(), force=True)
+        self._place(self._live.end_clip(), "now")
 
     def mark(self) -> Mark:
         """Remember this moment, before a reply that may have to be taken back."""
@@ -347,8 +350,13 @@ class Session:
         self._queued = list(mark.queued)
         self._turn_start = mark.turn_start
 
-    def _place(self, placed: Sequence[Placement], *, force: bool = False) -> None:
-        """Put soft tokens on the tape and run them, unless a reply is decoding."""
+    def _place(self, placed: Sequence[Placement], run: _When = "soon") -> None:
+        """Put soft tokens on the tape, unless a reply is decoding.
+
+        Args:
+            placed: what to put there.
+            run: "now", "soon" (when a batch is together) or "later" (with the next pass).
+        """
         self._queued += placed
         if self._replying or not self._queued:
             return
@@ -369,7 +377,7 @@ class Session:
                 self._media.keep_fed(item.key)
             else:
                 tape.append_tokens(item.ids)
-        if force or self._runner.pending >= LIVE_BATCH:
+        if run == "now" or (run == "soon" and self._runner.pending >= LIVE_BATCH):
             self._runner.advance()
 
     # Answers
@@ -504,11 +512,11 @@ class Session:
 
     def _close_turn(self, turn_id: str) -> None:
         """End a live turn: close the clip, place the newest waiting frame, keep its soft tokens."""
-        self._place(self._live.end_clip())
+        self._place(self._live.end_clip(), "later")
         placed, notes = self._live.place_frames(newest_only=True)
         for note in notes:
             log.debug("frame t=%.2f %s", note.t, note.fate)
-        self._place(placed)
+        self._place(placed, "later")
         if self._turn_start is None:
             return
         turn = LiveTurn(turn_id, self._runner.tape.part(self._turn_start))
@@ -517,7 +525,7 @@ class Session:
         self._state = replace(self._state, last="text")
         self._turn_start = None
 
-    def _soft_tokens(self, run: MediaRun) -> mx.array:
+    def _soft_tokens(self, run: MediaRun) -> Rows:
         rows = self._live.rows(run.key)
         return self._media.soft_tokens(run) if rows is None else rows
 

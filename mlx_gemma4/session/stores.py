@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from mlx_gemma4.session.shelves import Point, Shelf, Shelves
 
 if TYPE_CHECKING:
-    import mlx.core as mx
-
     from mlx_gemma4.cache import Snapshot
+    from mlx_gemma4.session.soft import Rows
 
 
 class FeatureStore:
@@ -22,16 +21,16 @@ class FeatureStore:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.nbytes = 0
-        self._features: OrderedDict[str, mx.array] = OrderedDict()
+        self._features: OrderedDict[str, Rows] = OrderedDict()
 
-    def get(self, key: str) -> mx.array | None:
+    def get(self, key: str) -> Rows | None:
         """The features [n, hidden] of this medium, if still kept."""
         features = self._features.get(key)
         if features is not None:
             self._features.move_to_end(key)
         return features
 
-    def put(self, key: str, features: mx.array) -> None:
+    def put(self, key: str, features: Rows) -> None:
         """Keep evaluated features; older ones make room."""
         self.discard(key)
         self._features[key] = features

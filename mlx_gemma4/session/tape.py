@@ -109,7 +109,8 @@ class Tape:
         done = last.length if grows and last else 0
         base = _code(key, kind)
         self._ids.extend([placeholder] * count)
-        self._codes.extend((base + done + i) & _CODE_MASK | _MEDIA_BIT for i in range(count))
+        places = np.arange(done, done + count, dtype=np.int64)
+        self._codes.frombytes(((base + places) & _CODE_MASK | _MEDIA_BIT).tobytes())
         if grows and last:
             self._runs[-1] = last._replace(length=last.length + count)
         else:

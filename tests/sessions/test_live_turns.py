@@ -1,14 +1,19 @@
 """A turn that is pushed while it happens: sound, frames, marks, cuts."""
 
+import itertools
+
+import mlx.core as mx
 import numpy as np
 import pytest
 from session_checks import agrees, greedy, next_logits, picture, say, sound
 
+from mlx_gemma4.audio_processing import FrontEndStream, MelStream, make_clip
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.generate import Finish
 from mlx_gemma4.inputs import AUDIO, IMAGE
 from mlx_gemma4.messages import Message, message
 from mlx_gemma4.session import Session
+from mlx_gemma4.session.soft import SoftTokens
 
 HEARING = ("e2b", "e4b", "12b")
 
@@ -34,7 +39,7 @@ def test_sound_is_run_while_it_comes_and_equals_the_whole_clip(arch, tiny):
     clip = processor.clip(pcm)
     run = session._runner.tape.runs[-1]
     assert (run.length, run.key) == (clip.soft_tokens, clip.key)
-    whole, streamed = model.encode_audio(clip), session._soft_tokens(run)
+    whole, streamed = model.encode_audio(clip), session._soft_tokens(run)[:]
     assert float(abs(whole - streamed).max()) <= 1e-5 * float(abs(whole).max())
     assert agrees(session, model)
 
@@ -229,3 +234,63 @@ def test_models_that_do_not_hear_say_so(tiny):
     session.push_text("What is this?")
     assert any(isinstance(e, Finish) for e in session.reply(greedy(3)))
     assert agrees(session, model)
+
+
+def test_the_end_of_speech_costs_the_same_after_a_long_clip(tiny, counter, monkeypatch):
+    """Rows run, rows joined and samples hashed after the last sample do not grow with the clip."""
+    model, processor = tiny("e2b")
+    costs = []
+    for seconds in (1.0, 20.0):
+        session = Session(model, processor)
+        session.sync([message("system", "Be brief.")])
+        pcm = sound(3, seconds)
+        for start in range(0, len(pcm), 1600):
+            session.push_audio(pcm[start : start + 1600])
+        count, joined, hashed = counter(model), [], []
+        concatenate, frames = mx.concatenate, FrontEndStream._finished
+
+        def counted(arrays, axis=0, joined=joined, concatenate=concatenate):
+            joined.append(sum(a.shape[0] for a in arrays if a.ndim == 2))
+            return concatenate(arrays, axis=axis)
+
+        def all_frames(stream, hashed=hashed, frames=frames):
+            hashed.append(stream.samples)
+            return frames(stream)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(mx, "concatenate", counted)
+            patched.setattr(FrontEndStream, "_finished", all_frames)
+            next(iter(session.reply(greedy(1))))
+        assert not hashed
+        costs.append((count.rows, max(joined, default=0)))
+        assert agrees(session, model)
+    (short_rows, short_joined), (long_rows, long_joined) = costs
+    assert long_rows <= short_rows + 16  # a batch of live tokens may have been waiting
+    assert long_joined <= max(short_joined, 32)
+
+
+def test_the_key_of_a_clip_is_hashed_as_it_comes():
+    pcm = sound(4, 2.0)
+    whole, pieces = MelStream(), MelStream()
+    whole.push(pcm)
+    mark = None
+    for start in range(0, len(pcm), 700):
+        if start == 14_000:
+            mark, key = pieces.mark(), pieces.key
+        pieces.push(pcm[start : start + 700])
+    assert pieces.key == whole.key == make_clip(pcm, raw=False).key
+    pieces.rollback(mark)
+    assert pieces.key == key != whole.key
+    pieces.push(pcm[14_000:])
+    assert pieces.key == whole.key
+
+
+def test_pieces_of_soft_tokens_slice_like_the_whole():
+    rows = mx.random.normal((23, 5))
+    soft = SoftTokens()
+    for start, stop in ((0, 4), (4, 5), (5, 17), (17, 23)):
+        soft = soft.plus(rows[start:stop])
+    assert len(soft) == 23
+    assert soft.nbytes == rows.nbytes
+    for low, high in itertools.product(range(24), range(24)):
+        assert mx.array_equal(soft[low:high], rows[low:high])
