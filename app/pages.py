@@ -168,8 +168,21 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     for service in (pictures, exports, library):
         app.closing.append(service.close)
     app.closing[:0] = [page.reader.text.save_now, chat.save_now]
+    _add_quick_reading(app, window)
     controller.reading.resume()
     return controller
+
+
+def _add_quick_reading(app: App, window: MainWindow) -> None:
+    """Two commands: read the clipboard's picture, or a region of the screen, to the clipboard."""
+    from app.controllers.quick_reading import QuickReading
+    from app.services.screen_picture import ScreenRegion
+
+    quick = QuickReading(app.engine, ScreenRegion(window), window)
+    quick.said.connect(window.notice.show_notice)
+    add = window.menus.add_to_edit
+    add("read-clipboard", "Read the Clipboard's Picture", "Ctrl+Shift+V", quick.read_clipboard)
+    add("read-screen", "Read a Region of the Screen …", "Ctrl+Shift+2", quick.read_region)
 
 
 def add_updates(app: App, window: MainWindow) -> None:

@@ -247,7 +247,16 @@ def _document(query: Describe, path: Path, media_type: str) -> Described:
     if media_type == "text/plain":
         text = decode_text(path.read_bytes()[:TEXT_BYTES])[:TEXT_CHARACTERS]
         return Described(query.query_id, query.path, MediaKind.DOCUMENT, media_type, text=text)
-    return Described(query.query_id, query.path, MediaKind.DOCUMENT, media_type)
+    from app.documents.sniff import find_format
+    from app.documents.texts import read_text
+    from app.documents.types import DocumentError
+
+    try:
+        text = read_text(path, find_format(path))[:TEXT_CHARACTERS]
+    except DocumentError as problem:
+        message = _renamed(problem.message, path.name, query.name or path.name)
+        return _refused(query, message, "Save it anew, or as PDF, and attach that.")
+    return Described(query.query_id, query.path, MediaKind.DOCUMENT, media_type, text=text)
 
 
 def decode_text(data: bytes) -> str:

@@ -82,6 +82,10 @@ class Menus:
         self.actions[key] = action
         return action
 
+    def add_to_edit(self, key: str, title: str, shortcut: str, call: Call) -> None:
+        """Put a command of a page that is made later into the Edit menu."""
+        self._add(self._edit, key, title, shortcut, call)
+
     def _build_file(self) -> None:
         menu = self._window.menuBar().addMenu("&File")
         add = self._add
@@ -102,7 +106,7 @@ class Menus:
         add(menu, "quit", "Quit Facet", quit_key, QApplication.quit, quit_role)
 
     def _build_edit(self) -> None:
-        menu = self._window.menuBar().addMenu("&Edit")
+        menu = self._edit = self._window.menuBar().addMenu("&Edit")
         for key, title, standard, slot in (
             ("undo", "Undo", QKeySequence.StandardKey.Undo, "undo"),
             ("redo", "Redo", QKeySequence.StandardKey.Redo, "redo"),

@@ -40,7 +40,7 @@ class Desk:
     documents: DocumentController
     asking: DocumentAsking
 
-    def wait(self, condition: object, seconds: float = 60.0) -> None:
+    def wait(self, condition: object, seconds: float = 180.0) -> None:
         wait_until(condition, seconds)
 
     def load(self) -> None:

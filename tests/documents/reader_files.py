@@ -39,10 +39,10 @@ def letter(title: str, number: int, size: tuple[int, int] = (1240, 1754)) -> Ima
     return page
 
 
-def scan(path: Path, pages: int = 8) -> Path:
+def scan(path: Path, pages: int = 8, size: tuple[int, int] = (620, 877)) -> Path:
     """A PDF of scanned pages: pictures, no text layer."""
-    drawn = [letter(TITLES[n % len(TITLES)], n + 1) for n in range(pages)]
-    drawn[0].save(path, save_all=True, append_images=drawn[1:], resolution=150)
+    drawn = [letter(TITLES[n % len(TITLES)], n + 1, size) for n in range(pages)]
+    drawn[0].save(path, save_all=True, append_images=drawn[1:], resolution=size[0] / 8.27)
     return path
 
 
