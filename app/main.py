@@ -30,7 +30,13 @@ from app.controllers.settings_controller import SettingsController
 from app.core.commands import EngineOptions
 from app.core.errors import AppError
 from app.core.paths import AppPaths
-from app.pages import add_documents_page, add_live_page, add_recordings, add_updates
+from app.pages import (
+    add_device_page,
+    add_documents_page,
+    add_live_page,
+    add_recordings,
+    add_updates,
+)
 from app.services.device_report import device_sections
 from app.services.downloads import Downloads
 from app.services.engine_client import EngineClient, Timing
@@ -205,6 +211,7 @@ def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     log.info("first paint after %.0f ms", (time.perf_counter() - started) * 1000)
     app.start()
     add_live_page(app, window)
+    add_device_page(app, window)
     add_recordings(app, window)
     add_documents_page(app, window)
     add_updates(app, window)

@@ -13,6 +13,8 @@ from app.core.build_facts import build_facts
 from app.ui.qt import qt_application
 
 if TYPE_CHECKING:
+    from PySide6.QtWidgets import QWidget
+
     from app.controllers.document_controller import DocumentController
     from app.controllers.live_controller import LiveController, LiveStartOptions
     from app.controllers.live_devices import LiveDevices
@@ -61,6 +63,30 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
     watch.cameras_changed.connect(controller.keeper.look_again)
     window.add_page("live", "Live", "audio-lines", page, before="models")
     return controller
+
+
+def add_device_page(app: App, window: MainWindow) -> None:
+    """Where microphone, speaker and camera are tried out; the settings lead to it."""
+
+    def make() -> QWidget:
+        from app.controllers.device_test import DeviceTest
+        from app.services.permissions import QtPermissions
+        from app.ui.settings.device_page import DevicePage
+
+        values = app.state.settings
+        test = DeviceTest(
+            QtPermissions(),
+            lambda clock: _devices(values.settings).make_microphone(clock),
+            lambda clock, far: _devices(values.settings).make_speaker(clock, far),
+            lambda clock: _devices(values.settings).make_camera(clock),
+            parent=window,
+        )
+        qt_application().aboutToQuit.connect(test.stop)
+        page = DevicePage(window.theme, test)
+        page.back.connect(lambda: window.show_page("settings"))
+        return page
+
+    window.add_inner_page("devices", "Microphone, speaker and camera", make)
 
 
 def add_recordings(app: App, window: MainWindow) -> TranscribeController:

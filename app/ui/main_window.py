@@ -178,7 +178,7 @@ class MainWindow(QMainWindow):
         from app.ui.settings.page import SettingsPage
 
         page = SettingsPage(self.theme, self.state.settings)
-        page.devices_wanted.connect(lambda: self.show_page("live"))
+        page.devices_wanted.connect(lambda: self.show_page("devices"))
         page.delete_data_wanted.connect(self.delete_data_wanted)
         page.doctor_wanted.connect(lambda: self.show_page("doctor"))
         return page
@@ -211,6 +211,10 @@ class MainWindow(QMainWindow):
     ) -> None:
         """Plug a page in: a button in the side bar and an entry in the View menu."""
         self._add(key, title, icon_name, lambda: widget, before)
+
+    def add_inner_page(self, key: str, title: str, make: Callable[[], QWidget]) -> None:
+        """Plug a page in that another page leads to; it is made when it is first opened."""
+        self._pages[key] = _Page(title, make)
 
     def _add(
         self, key: str, title: str, icon_name: str, make: Callable[[], QWidget], before: str = ""
