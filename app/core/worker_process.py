@@ -3,13 +3,15 @@
 `WorkerProcess` starts `python -m app.core.worker_process package.module:function …` on the first
 request, hands it one request at a time and kills it when a request takes too long; the next request
 starts a new one. The function gets a request and returns its answer; both travel as pickles over
-pipes. An error it raises is raised again here.
+pipes. An error it raises is raised again here. A child has looked at foreign files and is not
+trusted: of what it sends only plain values, arrays and our own records are built (`_Answers`).
 
 Not `multiprocessing`: the engine is itself a daemonic child, which may have none of that kind.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -21,7 +23,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from enum import StrEnum
+from dataclasses import is_dataclass
+from enum import Enum, StrEnum
 from typing import IO, Any
 
 from app.core.entry import run_entry
@@ -35,6 +38,21 @@ _READ_BYTES = 1 << 20
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
 _START_SECONDS = 30.0
+_OUR_PACKAGES = frozenset({"app", "mlx_gemma4", "tests"})
+_PLAIN = frozenset(
+    {
+        ("builtins", "bytearray"),
+        ("builtins", "complex"),
+        ("builtins", "frozenset"),
+        ("builtins", "set"),
+        ("pathlib", "PosixPath"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+    }
+)
 # Memory of the address space, not of the process: room for libraries that only reserve.
 _SPARE_ADDRESSES = 2 << 30
 
@@ -100,7 +118,7 @@ class WorkerProcess:
             deadline = time.monotonic() + (self._timeout if timeout_s is None else timeout_s)
             try:
                 _write(child.stdin, request)
-                ok, answer = _Answer(child, deadline, cancelled).read()
+                ok, answer = _Answer(child, deadline, cancelled, self._memory).read()
             except WorkerError as problem:
                 log.warning("worker for %s: %s", self._entry, problem)
                 self._end()
@@ -128,7 +146,8 @@ class WorkerProcess:
             self._end()
         if self._child is None:
             self._child = _spawn(self._entry, self._memory)
-            ready = _Answer(self._child, time.monotonic() + _START_SECONDS, _never)
+            deadline = time.monotonic() + _START_SECONDS
+            ready = _Answer(self._child, deadline, _never, self._memory)
             try:
                 ready.read()
             except WorkerError:
@@ -165,9 +184,14 @@ class _Answer:
     """Reads one frame from a child, never longer than until the deadline."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], deadline: float, cancelled: Callable[[], bool]
+        self,
+        child: subprocess.Popen[bytes],
+        deadline: float,
+        cancelled: Callable[[], bool],
+        most_bytes: int,
     ) -> None:
         assert child.stdout is not None
+        self._most = most_bytes
         self._child = child
         self._descriptor = child.stdout.fileno()
         self._deadline = deadline
@@ -178,7 +202,9 @@ class _Answer:
         with selectors.DefaultSelector() as selector:
             selector.register(self._descriptor, selectors.EVENT_READ)
             (length,) = _LENGTH.unpack(self._bytes(selector, _LENGTH.size))
-            return pickle.loads(self._bytes(selector, length))
+            if length > self._most:
+                raise WorkerError(WorkerEnd.DIED, f"the worker announced {length} bytes")
+            return _Answers(io.BytesIO(self._bytes(selector, length))).answer()
 
     def _bytes(self, selector: selectors.BaseSelector, count: int) -> bytearray:
         taken = bytearray()
@@ -199,6 +225,32 @@ class _Answer:
         if code == EXIT_MEMORY:
             return WorkerError(WorkerEnd.MEMORY, "the worker ran out of memory")
         return WorkerError(WorkerEnd.DIED, f"the worker ended with {code}")
+
+
+class _Answers(pickle.Unpickler):
+    """Builds what a child may send: plain values, arrays, and our own records, enums and errors."""
+
+    def answer(self) -> tuple[bool, Any]:
+        """(True, answer) or (False, exception). Raises WorkerError for anything else."""
+        try:
+            ok, value = self.load()
+        except (pickle.UnpicklingError, EOFError, TypeError, ValueError, ImportError) as problem:
+            raise WorkerError(WorkerEnd.DIED, f"the worker sent rubbish: {problem}") from problem
+        if not ok and not isinstance(value, Exception):
+            raise WorkerError(WorkerEnd.DIED, "the worker sent an error that is none")
+        return bool(ok), value
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """Called for every name in the stream. Raises UnpicklingError for what is not allowed."""
+        if (module_name, global_name) in _PLAIN:
+            return super().find_class(module_name, global_name)
+        if module_name == "builtins" or module_name.split(".")[0] in _OUR_PACKAGES:
+            found = super().find_class(module_name, global_name)
+            if isinstance(found, type) and (
+                is_dataclass(found) or issubclass(found, (Enum, Exception))
+            ):
+                return found
+        raise pickle.UnpicklingError(f"{module_name}.{global_name} is not allowed")
 
 
 def _write(stream: IO[bytes] | None, value: Any) -> None:

@@ -5,9 +5,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from app.core.errors import ErrorKind, Failure
 from app.core.worker_process import WorkerEnd, WorkerError, WorkerProcess
 
 ENTRY = "tests.app_core.worker_tasks:work"
@@ -45,6 +48,24 @@ def test_errors_come_back_as_they_were_raised(worker) -> None:
     with pytest.raises(RuntimeError, match="Unportable: no pickle for me"):
         worker.ask(("unportable", None))
     assert worker.ask(("echo", 2)) == 2
+
+
+def test_records_and_arrays_travel_and_nothing_else_is_built(worker, tmp_path) -> None:
+    record = Failure(ErrorKind.BAD_FILE, "Broken.")
+    values = (record, Path("a.png"), np.arange(6, dtype=np.float32).reshape(2, 3), {1.5: None})
+    same = worker.ask(("echo", values))
+    assert same[0] == record
+    assert same[1] == values[1]
+    assert np.array_equal(same[2], values[2])
+    mark = tmp_path / "mark"
+    assert end_of(worker, ("evil", str(mark))) is WorkerEnd.DIED
+    assert not mark.exists()
+    assert worker.ask(("echo", 4)) == 4
+
+
+def test_an_answer_of_announced_terabytes_is_not_waited_for(worker) -> None:
+    assert end_of(worker, ("announce", 1 << 50)) is WorkerEnd.DIED
+    assert worker.ask(("echo", 5)) == 5
 
 
 def test_a_request_that_hangs_is_ended_and_the_next_one_works(worker) -> None:

@@ -39,7 +39,7 @@ def test_a_file_that_never_ends_opening_is_given_up_and_the_next_is_looked_at(
 ) -> None:
     endless = tmp_path / "endless.png"
     os.mkfifo(endless)  # opening it for reading waits for a writer that never comes
-    looker = FileLooker(seconds=6)
+    looker = FileLooker(seconds=12)
     try:
         answer = looker.describe(Describe("q", str(endless), "holiday.png"))
         assert answer.kind is MediaKind.UNKNOWN
