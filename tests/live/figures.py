@@ -379,6 +379,21 @@ def _wait_after(loaded, seconds):
     raise RuntimeError("the session gave no answer")
 
 
+def demo_talk():
+    """Spoken question about a shown shape → right answer in text and voice, in a real window."""
+    from tests.live.demo_talk import talk
+
+    asked = (("what colour is it", "red", "circle", "Red."), ("what shape is this", "blue",
+             "square", "A square."))  # fmt: skip
+    right, results = 0, []
+    for words, colour, shape, answer in asked:
+        with tempfile.TemporaryDirectory() as folder:
+            got = talk(Path(folder), words, colour, shape)
+        results.append(f"{words}? {got.get('text', 'no answer')}")
+        right += got.get("text") == answer and got["voice_match"] >= 0.6
+    return _figure("demo_talk", "all right", right == len(asked), right=right, answers=results)
+
+
 FIGURES = {
     f.__name__: f
     for f in (
@@ -391,9 +406,10 @@ FIGURES = {
         soak,
         first_token,
         first_sound,
+        demo_talk,
     )
 }
-REAL_CLOCK = {"sink_monitor", "first_token", "first_sound"}
+REAL_CLOCK = {"sink_monitor", "first_token", "first_sound", "demo_talk"}
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks" / "2026-11-live.json"
 FULL = {
     "interruption": {"count": 100},

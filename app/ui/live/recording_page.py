@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -31,6 +31,7 @@ LANGUAGES = (
     "English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch", "Polish",
     "Turkish", "Ukrainian", "Arabic", "Hindi", "Chinese", "Japanese", "Korean",
 )  # fmt: skip
+_ROW = 30
 _SOUND = "Recordings and films (*.wav *.mp3 *.m4a *.flac *.ogg *.opus *.aac *.aiff *.mp4 *.mov)"
 _FORMATS = "Text (*.txt);;Subtitles SRT (*.srt);;Subtitles VTT (*.vtt)"
 _STATES = {"waiting": "Waiting …", "running": "Writing down …", "stopped": "Stopped", "done": ""}
@@ -90,7 +91,6 @@ class RecordingPage(QWidget):
         column.addLayout(self._build_choice())
         self.list = QListWidget()
         self.list.setAccessibleName("Recordings")
-        self.list.setMaximumHeight(theme.px(120))
         self.list.currentItemChanged.connect(lambda item, _before: self._choose(item))
         column.addWidget(self.list)
         row = QHBoxLayout()
@@ -186,12 +186,15 @@ class RecordingPage(QWidget):
         elif recording is not None and recording_id not in ids:
             item = QListWidgetItem(recording.name)
             item.setData(Qt.ItemDataRole.UserRole, recording_id)
+            item.setSizeHint(QSize(0, self._theme.px(_ROW)))
             self.list.addItem(item)
         self._show_recording()
 
     def _show_recording(self) -> None:
         recording = self._controller.recordings.get(self._shown)
-        self.list.setVisible(bool(self._controller.recordings))
+        count = len(self._controller.recordings)
+        self.list.setVisible(count > 0)
+        self.list.setFixedHeight(min(4, count) * self._theme.px(_ROW) + self._theme.px(4))
         lines = recording.lines if recording else []
         for number in range(len(self._views), len(lines)):
             self._add_line(number, lines[number])
