@@ -19,6 +19,7 @@ ONE_CHUNK = 128
 """Up to this many keys one launch does it all; beyond, chunks run side by side and are joined."""
 _CHUNK = 64
 _MOST_CHUNKS = 128
+_AT_ONCE = 4
 _MOST_REPEATS = 32
 _MOST_DIMS = 1024
 
@@ -43,7 +44,8 @@ def attend_wide(
     if not (alone and fits and q.dtype in FLOATS and total):
         return wide_attention.attend_wide(q, keys, values, mask)
     chunks = 1 if total <= ONE_CHUNK else min(_MOST_CHUNKS, -(-total // _CHUNK))
-    constants: Constants = {"T": q.dtype, "DIMS": dims, "HEADS": heads, "REPEATS": repeats}
+    sizes: Constants = {"T": q.dtype, "DIMS": dims, "HEADS": heads}
+    constants = {**sizes, "REPEATS": repeats, "AT_ONCE": _AT_ONCE}
     chunks_of = mx.array([chunks], mx.int32)
     inputs, threads = [q, keys, values, chunks_of], repeats * SIMD
     if chunks == 1:
@@ -52,7 +54,6 @@ def attend_wide(
         ]
     partial = [((chunks, heads, dims), mx.float32), ((chunks, heads, 2), mx.float32)]
     parts = backend.launch(PART, inputs, constants, (groups, chunks), threads, partial)
-    joined = {name: constants[name] for name in ("T", "DIMS", "HEADS")}
-    return backend.launch(
-        JOIN, [*parts, chunks_of], joined, (heads, 1), dims, [(q.shape, q.dtype)]
-    )[0]
+    return backend.launch(JOIN, [*parts, chunks_of], sizes, (heads, 1), dims, [(q.shape, q.dtype)])[
+        0
+    ]

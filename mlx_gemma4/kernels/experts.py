@@ -26,7 +26,7 @@ _SIMDS = 4
 _PAIRS = 2
 _ROWS = 4
 _TILE = 4  # vectors that share an unpacked weight; twice that would spill registers
-_ROUTER_SIMDS = 32
+_ROUTER_SIMDS, _ROUTER_ROWS = 16, 8  # 128 logits at once; 1024 threads may be too many registers
 
 _MATRIX = ("w", "scales", "biases")
 _PACKED = ("packed",)
@@ -50,7 +50,7 @@ def route(
 ) -> tuple[mx.array, mx.array]:
     """As :func:`mlx_gemma4.moe.route` in one launch; of equal logits the lower index wins.
 
-    A threadgroup of 1024 threads per token reads the whole matrix (26B at 8 bits: 383 KB), which
+    A threadgroup of 512 threads per token reads the whole matrix (26B at 8 bits: 383 KB), which
     one GPU core does in about the time of two or three launches; the chain it replaces has five or
     more. The logits stay float32, where the chain rounds them to the matrix's type.
     """
@@ -64,7 +64,7 @@ def route(
         "COLUMNS": columns,
         "EXPERTS": count,
         "TOP": top_k,
-        "ROWS": _ROWS,
+        "ROWS": _ROUTER_ROWS,
         "SIMDS": _ROUTER_SIMDS,
         "SLOTS": -(-count // SIMD),
     }

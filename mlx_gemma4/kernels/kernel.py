@@ -16,6 +16,7 @@ SIMD = 32
 """Lanes of a simdgroup (Apple) or warp."""
 
 _COMMENT = re.compile(r"[ \t]*//[^\n]*\n")
+_BLANK = re.compile(r"\n{2,}")
 _INCLUDE = re.compile(r'^#include "(\w+)\.h"\n', re.MULTILINE)
 
 
@@ -62,4 +63,5 @@ def source_text(name: str) -> str:
     MLX copies a kernel's text for every call, so it is kept short.
     """
     text = (files("mlx_gemma4.kernels") / "source" / f"{name}.h").read_text(encoding="utf-8")
-    return _INCLUDE.sub(lambda found: source_text(found[1]), _COMMENT.sub("\n", text + "\n"))
+    text = _BLANK.sub("\n", _COMMENT.sub("\n", text))
+    return _INCLUDE.sub(lambda found: source_text(found[1]), text)

@@ -1,7 +1,8 @@
 // Attention of one query row over a chunk of keys, softmax running along. Grid: x key heads,
 // y chunks; a threadgroup has one simdgroup per query head of the key head, so keys and values come
 // from memory once and serve all its query heads from the cache. A lane holds DIMS / 32 numbers of
-// query and sum. Keys and values are read where they lie in the cache (strided, never copied).
+// query and sum. AT_ONCE keys are taken together, so that their loads and sums over the simdgroup do
+// not wait for each other. Keys and values are read where they lie in the cache, never copied.
 const uint head = group_x * REPEATS + simd_id;
 const uint total = uint(keys_shape[2]);
 const uint chunks = uint(chunks_of[0]);
@@ -20,18 +21,26 @@ for (uint j = 0; j < DIMS / 32; j++) {
 }
 float largest = -3.0e38f;
 float weight = 0.0f;
-for (uint s = begin; s < end; s++) {
-  float score = 0.0f;
-  for (uint j = 0; j < DIMS / 32; j++) {
-    score += query[j] * float(keys[key_base + s * key_row + lane + 32 * j]);
+for (uint s = begin; s < end; s += AT_ONCE) {
+  float score[AT_ONCE];
+  for (uint n = 0; n < AT_ONCE; n++) {
+    const uint row = key_base + (s + n < end ? s + n : end - 1) * key_row + lane;
+    score[n] = 0.0f;
+    for (uint j = 0; j < DIMS / 32; j++) score[n] += query[j] * float(keys[row + 32 * j]);
   }
-  score = SIMD_SUM(score);
-  float top = score > largest ? score : largest;
+  float top = largest;
+  for (uint n = 0; n < AT_ONCE; n++) {
+    score[n] = SIMD_SUM(score[n]);
+    top = score[n] > top ? score[n] : top;
+  }
   float keep = EXP(largest - top);
-  float share = EXP(score - top);
-  weight = weight * keep + share;
-  for (uint j = 0; j < DIMS / 32; j++) {
-    sum[j] = sum[j] * keep + share * float(values[value_base + s * value_row + lane + 32 * j]);
+  weight *= keep;
+  for (uint j = 0; j < DIMS / 32; j++) sum[j] *= keep;
+  for (uint n = 0; n < AT_ONCE; n++) {
+    const uint row = value_base + (s + n < end ? s + n : end - 1) * value_row + lane;
+    float share = s + n < end ? EXP(score[n] - top) : 0.0f;
+    weight += share;
+    for (uint j = 0; j < DIMS / 32; j++) sum[j] += share * float(values[row + 32 * j]);
   }
   largest = top;
 }
