@@ -12,7 +12,7 @@ from app.documents import sniff, wire
 from app.documents.pages import PageSource
 from app.documents.prepare import Plan
 from app.documents.prepare import plan as make_plan
-from app.documents.segment import LOOK_SIDE, Lines, find_lines
+from app.documents.segment import LOOK_SIDE, SMALL_LETTER, Lines, find_lines
 from app.documents.sizing import wanted_size
 from app.documents.suggest import suggest
 from app.documents.types import (
@@ -140,10 +140,16 @@ class DocumentReader:
         """Lines of writing, and the size of the picture they were found in."""
         if self._source is None:
             raise DocumentError(DocumentProblem.GONE, "The document was closed.")
-        scale = LOOK_SIDE / max(plan.width, plan.height)
-        size = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
-        pixels = plan.draw(self._source, page, *size)
-        return find_lines(pixels), (pixels.shape[1], pixels.shape[0])
+        longest, look = max(plan.width, plan.height), LOOK_SIDE
+        while True:
+            scale = look / longest
+            wide, high = max(1, round(plan.width * scale)), max(1, round(plan.height * scale))
+            pixels = plan.draw(self._source, page, wide, high)
+            lines = find_lines(pixels)
+            # Letters this small run together; a second look sees them apart.
+            if look > LOOK_SIDE or not 0 < lines.letter_height < SMALL_LETTER:
+                return lines, (pixels.shape[1], pixels.shape[0])
+            look *= 2
 
     def _pages(self, path: str, password: str) -> PageSource:
         """The open document; a file that changed meanwhile is opened again."""

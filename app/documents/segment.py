@@ -16,6 +16,7 @@ from app.documents.skew import ink, letters
 from app.documents.types import Box
 
 LOOK_SIDE = 1600  # pixels of the longer side that lines are looked for at
+SMALL_LETTER = 9.0  # pixels: below it the page should be looked at in a larger picture
 MOST_PIECES = 5000
 WORD_GAP = 1.5  # letter heights between words of a line, at most
 _MOST_DEPTH = 12

@@ -30,6 +30,7 @@ _BY_NAME = {".md": "md", ".markdown": "md", ".csv": "csv", ".tsv": "csv"}
 # Control characters that text really contains: tab, line feed, form feed, return, escape.
 _TEXT_CONTROLS = frozenset(b"\t\n\x0c\r\x1b")
 MOST_CONTROLS = 0.02
+MOST_ZEROS = 0.1  # careless programs leave some in text; everything else has far more
 
 
 def find_format(path: Path) -> str:
@@ -111,8 +112,9 @@ def is_text(head: bytes) -> bool:
     """Whether bytes from a file's start look like text in any common encoding."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or wide_text(head):
         return True
-    controls = sum(byte < 32 and byte not in _TEXT_CONTROLS for byte in head)
-    return controls <= 1 + MOST_CONTROLS * len(head)
+    controls = sum(0 < byte < 32 and byte not in _TEXT_CONTROLS for byte in head)
+    few = controls <= MOST_CONTROLS * len(head)
+    return few and head.count(0) <= 1 + MOST_ZEROS * len(head)
 
 
 def wide_text(head: bytes) -> str:

@@ -248,7 +248,7 @@ class TestBounded:
 
     def test_deeply_nested_web_page(self, host, tmp_path):
         path = tmp_path / "deep.html"
-        path.write_text("<html><body>" + "<div><ul><li><table><td>" * 60_000 + "core")
+        path.write_text("<html><body>" + "<div><ul><li><table><td>" * 6_000 + "core")
         assert "core" in host.text(path)
 
     def test_csv_with_zeros_inside(self, host, tmp_path):
@@ -295,18 +295,25 @@ class TestWorkerLives:
 
     def test_a_stopped_worker_times_out_and_is_replaced(self, tmp_path):
         path = text_pdf(tmp_path / "a.pdf", [["again"]])
-        with DocumentHost(timeout_s=1.0) as host:
+        with DocumentHost() as host:
             host.open(path)
+            host._timeout = 1.0
             psutil.Process(host.pid).suspend()
             with pytest.raises(DocumentError) as caught:
                 host.lines(path, 0)
             assert caught.value.kind is DocumentProblem.TIMEOUT
-        with DocumentHost() as fresh:
-            assert fresh.lines(path, 0)[0].text == "again"
+            host._timeout = 60.0
+            assert host.lines(path, 0)[0].text == "again"
 
     def test_memory_limit_ends_the_worker(self, tmp_path):
-        path = tmp_path / "large.png"
-        Image.new("RGB", (10_000, 9_000), "white").save(path)
+        path = tmp_path / "large.bmp"
+        width, height = 10_000, 9_000
+        size = width * height * 3
+        header = struct.pack("<2sIHHI", b"BM", 54 + size, 0, 0, 54)
+        header += struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, size, 0, 0, 0, 0)
+        with path.open("wb") as out:
+            out.write(header)
+            out.truncate(54 + size)
         with DocumentHost(memory_bytes=150 << 20) as host:
             with pytest.raises(DocumentError) as caught:
                 host.picture(path, 0, soft_tokens=280)

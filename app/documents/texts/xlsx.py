@@ -12,7 +12,7 @@ from app.documents.texts.zipped import check_zip, damaged
 
 MOST_CELLS = 200_000  # of the whole workbook
 MOST_COLUMNS = 500
-MOST_ROWS = 1_048_576
+MOST_EMPTY_ROWS = 5_000  # one after the other; nothing worth reading comes after that
 
 
 def read_xlsx(path: Path) -> str:
@@ -66,20 +66,20 @@ def _sheets(book: Any) -> Iterator[str]:
 
 
 def _rows(sheet: Any, most_cells: int) -> tuple[list[list[str]], int]:
-    """Rows without empty ones at the end and empty columns at the right, and cells looked at."""
+    """Rows that are not empty, without empty cells at their right, and cells looked at."""
     rows: list[list[str]] = []
-    used = 0
-    for row in sheet.iter_rows(max_row=MOST_ROWS, max_col=MOST_COLUMNS, values_only=True):
-        texts = [show(value) for value in row]
+    used = empty = 0
+    for row in sheet.iter_rows(values_only=True):
+        texts = [show(value) for value in row[:MOST_COLUMNS]]
         while texts and not texts[-1]:
             texts.pop()
         used += max(len(texts), 1)
-        rows.append(texts)
-        if used > most_cells:
+        empty = 0 if texts else empty + 1
+        if texts:
+            rows.append(texts)
+        if used > most_cells or empty > MOST_EMPTY_ROWS:
             break
-    while rows and not rows[-1]:
-        rows.pop()
-    return [row for row in rows if row], used
+    return rows, used
 
 
 def show(value: Any) -> str:
