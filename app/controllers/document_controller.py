@@ -216,8 +216,11 @@ class DocumentController(QObject):
             failure=None,
         )
         if len(document.pages) != info.pages:
-            document.pages = [PageRecord(page) for page in range(info.pages)]
-            self._library.save_pages(document_id, document.pages)
+            # A file that has changed keeps the text of the pages it still has.
+            known = document.pages[: info.pages]
+            new = [PageRecord(page) for page in range(len(known), info.pages)]
+            document.pages = [*known, *new]
+            self._library.save_pages(document_id, new)
         if document_id in self._read_when_open:
             self._read_when_open.discard(document_id)
             self.reading.read(document, document.unread)

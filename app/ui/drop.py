@@ -29,6 +29,12 @@ def paths_of(data: QMimeData) -> list[str]:
     return [url.toLocalFile() for url in data.urls() if url.isLocalFile()]
 
 
+def reading_words(paths: Sequence[str]) -> tuple[str, str]:
+    """(words, icon) for files held over the documents page."""
+    name = PurePath(paths[0]).name if len(paths) == 1 else f"{len(paths)} files"
+    return f"Read {name} page by page", "scan-text"
+
+
 def drop_words(
     paths: Sequence[str], model: str, takes: Capabilities | None, other: str = ""
 ) -> tuple[str, str]:

@@ -33,7 +33,7 @@ from app.controllers.app_state import AppState
 from app.core.errors import AppError, ErrorKind, Failure
 from app.core.events import EngineStopped, MemoryPressure
 from app.ui.chat.chat_page import ChatPage
-from app.ui.drop import drop_words, kind_of, paths_of
+from app.ui.drop import drop_words, kind_of, paths_of, reading_words
 from app.ui.icons import app_icon
 from app.ui.menus import MenuCalls, Menus
 from app.ui.sidebar import Sidebar
@@ -426,6 +426,8 @@ class MainWindow(QMainWindow):
             loaded.capabilities if loaded else None,
             self._hearing_model(),
         )
+        if paths and self._current == "documents":
+            words, icon_name = reading_words(paths)
         self.overlay.show_words(words, icon_name)
         event.acceptProposedAction()
 

@@ -59,6 +59,17 @@ class QuestionEdit(QPlainTextEdit):
             super().keyPressEvent(event)
 
 
+class TalkArea(QScrollArea):
+    """Tells when the room for the talk has changed."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The viewport has its new size now."""
+        super().resizeEvent(event)
+        self.resized.emit()
+
+
 class TalkRow(QWidget):
     """One message of the talk."""
 
@@ -140,9 +151,9 @@ class AskPane(QWidget):
         self._more_menu.aboutToShow.connect(self._fill_more)
         self.more.setMenu(self._more_menu)
         self.close_button = IconButton(theme, "x", "Close the questions")
-        self.area = QScrollArea()
+        self.area = TalkArea()
         self.cost = Label("", "secondary", wrap=True)
-        self.way = TextButton(theme, "", "chip", icon_name="chevron-down")
+        self.way = TextButton(theme, WAY_WORDS[Way.WHOLE], "chip", icon_name="chevron-down")
         self._way_menu = QMenu(self)
         self._way_menu.aboutToShow.connect(self._fill_ways)
         self.way.setMenu(self._way_menu)
@@ -195,6 +206,7 @@ class AskPane(QWidget):
         asking = self._asking
         asking.planned.connect(self._on_plan)
         asking.changed.connect(self._frames.start)
+        self.area.resized.connect(self._frames.start)
         asking.busy_changed.connect(self._on_busy)
         asking.step.connect(self._on_step)
         asking.failed.connect(self._on_failed)
@@ -344,11 +356,6 @@ class AskPane(QWidget):
             scope = (*scope, document_id)
         self._asking.set_scope(scope)
         self._show_title()
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """The talk takes the new width."""
-        super().resizeEvent(event)
-        self._frames.start()
 
 
 def plan_words(plan: AskPlan) -> str:

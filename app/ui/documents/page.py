@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QResizeEvent
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from app.controllers.document_asking import DocumentAsking
@@ -15,6 +15,7 @@ from app.core.errors import ErrorKind, Failure
 from app.core.events import EngineState
 from app.core.paths import samples_dir
 from app.documents.export import ExportFormat
+from app.services.screen_picture import clipboard_picture
 from app.ui.documents.ask_pane import AskPane
 from app.ui.documents.list_view import DocumentsList
 from app.ui.documents.problem_card import ProblemCard
@@ -203,7 +204,21 @@ class DocumentsPage(QWidget):
             else:
                 self._documents.show("", -1)
             return
+        if event.matches(QKeySequence.StandardKey.Paste):
+            self.paste()
+            return
         super().keyPressEvent(event)
+
+    def paste(self) -> None:
+        """Read the files or the picture on the clipboard."""
+        data = QGuiApplication.clipboard().mimeData()
+        paths = [url.toLocalFile() for url in data.urls() if url.isLocalFile()]
+        if paths:
+            self.open_files(paths)
+        elif png := clipboard_picture():
+            self._documents.add_picture(png, "Pasted picture")
+        else:
+            self.notice.show_notice("There is no picture and no file on the clipboard.")
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the notice in its place."""
