@@ -7,6 +7,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from mlx_gemma4.adapters import apply_adapter
+from mlx_gemma4.kernels.check import use_known_kernels
 from mlx_gemma4.model import Gemma4
 from mlx_gemma4.processor import Processor
 from mlx_gemma4.weights import Progress, load_model
@@ -38,6 +39,7 @@ def load(
     model = load_model(folder, dtype, progress)
     if adapter is not None:
         apply_adapter(model, adapter)
+    use_known_kernels(model)
     return model, Processor.from_path(folder, model.config)
 
 

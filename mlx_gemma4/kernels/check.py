@@ -211,6 +211,30 @@ def _seconds(call: Callable[[], list[mx.array]]) -> float:
     return best / _CALLS
 
 
+def use_known_kernels(model: Gemma4, store: Path | None = None) -> bool:
+    """Let a model use the kernels an earlier check of such a model on this machine accepted.
+
+    Args:
+        model: loaded.
+        store: file of reports; the user's if ``None``.
+
+    Returns:
+        Whether there was such a check. Without one, and where anything about it cannot be read,
+        the model stays as it is.
+    """
+    backend = own_backend()
+    if backend is None:
+        return False
+    try:
+        check = KernelCheck(model, store or default_store(), backend=backend)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as problem:
+        logger.info("kernels are not used: %s", problem)
+        return False
+    if check.finished:
+        model.use(check.fusion())
+    return check.finished
+
+
 def chip() -> str:
     """What this machine's GPU, or else its processor, is called."""
     if mx.default_device().type == mx.DeviceType.gpu:

@@ -7,7 +7,8 @@ from itertools import count
 
 from mlx_gemma4.cli import main
 from mlx_gemma4.fusion import PORTABLE, FusionMode
-from mlx_gemma4.kernels.check import KernelCheck, stored_reports
+from mlx_gemma4.kernels import check as check_module
+from mlx_gemma4.kernels.check import KernelCheck, stored_reports, use_known_kernels
 from tests.kernels.conftest import Stopwatch, small_model
 from tests.kernels.harness.host import HostBackend, Library
 
@@ -98,6 +99,20 @@ def test_no_gpu_no_kernels(tiny) -> None:
     done = KernelCheck(tiny)
     assert done.finished
     assert done.fusion() == PORTABLE
+
+
+def test_loading_uses_what_is_known(tiny, library, tmp_path, monkeypatch) -> None:
+    store = tmp_path / "kernels.json"
+    before = tiny.language_model.fusion
+    assert not use_known_kernels(tiny, store), "no GPU"
+    monkeypatch.setattr(check_module, "own_backend", lambda: HostBackend(library))
+    assert not use_known_kernels(tiny, store), "not checked yet"
+    assert tiny.language_model.fusion is before
+    check(tiny, library, store=store).run()
+    assert use_known_kernels(tiny, store)
+    assert tiny.language_model.fusion.mode is FusionMode.FULL
+    tiny.use(before)
+    assert not use_known_kernels(object(), store), "no model"
 
 
 def test_the_command_shows_what_is_kept(tiny, library, tmp_path, capsys) -> None:
