@@ -16,7 +16,8 @@ from app.core.events import Pong
 from app.ui.chat.header import ChatHeader
 from app.ui.theme import Theme
 
-EXPORT_FILTER = "Markdown (*.md);;JSON (*.json);;Web page (*.html)"
+EXPORT_FILTER = "Markdown (*.md);;Facet chat, JSON (*.facet.json);;Web page (*.html)"
+EXPORT_ENDINGS = (".facet.json", ".json", ".md", ".html")
 _STATE_WORDS = {
     ModelState.NONE: "No model",
     ModelState.LOADING: "Loading …",
@@ -28,6 +29,7 @@ class ChatMenus(QObject):
     """Fills the header's two menus when they open and keeps its words up to date."""
 
     models_wanted = Signal()
+    exported = Signal(str)
     failed = Signal(object)
 
     def __init__(
@@ -81,14 +83,17 @@ class ChatMenus(QObject):
         """Ask where to, and write the open chat."""
         conversation = self._chat.conversation
         name = "".join(c if c.isalnum() or c in " -_" else "_" for c in conversation.meta.title)
-        path, _ = QFileDialog.getSaveFileName(
+        path, chosen = QFileDialog.getSaveFileName(
             self._page, "Export chat", f"{name}.md", EXPORT_FILTER
         )
         if path:
+            path = with_ending(path, chosen)
             try:
                 self._library.export(conversation.id, path)
             except AppError as problem:
                 self.failed.emit(problem.failure)
+            else:
+                self.exported.emit(path)
 
     def edit_settings(self) -> None:
         """Open what holds for this chat."""
@@ -160,6 +165,14 @@ class ChatMenus(QObject):
     def _delete(self) -> None:
         self._library.delete(self._chat.conversation.id)
         self._chat.new_conversation()
+
+
+def with_ending(path: str, chosen_filter: str) -> str:
+    """A file name that says its form: the ending of the chosen filter where it has none."""
+    if path.lower().endswith(EXPORT_ENDINGS):
+        return path
+    ending = next((each for each in EXPORT_ENDINGS if f"*{each})" in chosen_filter), ".md")
+    return path + ending
 
 
 def info_lines(message: Message, *, show_details: bool) -> list[str]:

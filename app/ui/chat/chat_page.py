@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QUrl, Signal
@@ -86,6 +87,9 @@ class ChatPage(QWidget):
         self._build()
         self.menus = ChatMenus(theme, self.header, chat, models, library, settings, self)
         self.menus.models_wanted.connect(self.models_wanted)
+        self.menus.exported.connect(
+            lambda path: self.notice.show_notice(f"Saved as {Path(path).name}.")
+        )
         self._announcer = StreamAnnouncer(self)
         self._connect()
         self.composer.edit.send_key = settings.settings.send_key
