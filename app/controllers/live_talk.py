@@ -39,6 +39,11 @@ class TalkTurn:
     timing: reports.Timing | None = None
 
     @property
+    def words(self) -> str:
+        """The question; a spoken one that was not written down yet is only named."""
+        return self.said or (f"(A spoken question, {self.seconds:.0f} s.)" if self.spoken else "")
+
+    @property
     def kept_reply(self) -> str:
         """The reply as the conversation keeps it."""
         return self.reply[: self.heard] if self.state == "interrupted" else self.reply
@@ -82,9 +87,9 @@ class Talk:
         """The finished exchanges as a prompt: words for sound, which is gone."""
         made: list[PromptMessage] = []
         for turn in self.turns:
-            if turn.state in ("done", "interrupted") and turn.said and turn.kept_reply:
+            if turn.state in ("done", "interrupted") and turn.words and turn.kept_reply:
                 ids = (f"live-{turn.number}-user", f"live-{turn.number}-model")
-                made.append(PromptMessage(ids[0], Role.USER, (PromptText(turn.said),)))
+                made.append(PromptMessage(ids[0], Role.USER, (PromptText(turn.words),)))
                 made.append(PromptMessage(ids[1], Role.MODEL, (PromptText(turn.kept_reply),)))
         return tuple(made)
 

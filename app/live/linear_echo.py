@@ -62,6 +62,7 @@ class LinearEcho:
         self._noise = np.full(_SPECTRUM, 1e-4, np.float32)
         self._last = np.zeros(STEP, np.float32)
         self._turn = 0
+        self._silent = len(self._played)
 
     def process(self, near: np.ndarray, far: np.ndarray) -> Rest:
         """Subtract the echo.
@@ -70,6 +71,9 @@ class LinearEcho:
             near: captured sound, float32 [160].
             far: what the loudspeaker played at that time, same shape.
         """
+        self._silent = 0 if np.any(far) else self._silent + 1
+        if self._silent > len(self._played):
+            return Rest(near, np.abs(_spectrum(near)) ** 2, np.zeros(_SPECTRUM, np.float32))
         block = np.concatenate([self._last, far])
         self._last = np.array(far, np.float32)
         self._played = np.roll(self._played, 1, axis=0)
@@ -84,7 +88,7 @@ class LinearEcho:
         A partition's response may fill only the first half of its block; that is restored for a
         quarter of the partitions at a time.
         """
-        spectrum = np.fft.rfft(np.concatenate([np.zeros(STEP, np.float32), error]))
+        spectrum = _spectrum(error)
         power = np.abs(spectrum) ** 2
         self._noise += (1 - _NOISE_SMOOTHING) * (power - self._noise)
         played = np.abs(self._played) ** 2
@@ -134,3 +138,8 @@ class Surprise:
             self._threshold[audible] = float(np.percentile(np.fromiter(usual, float), 95))
         self._recent.append(near)
         return sum(self._recent) >= _STEPS
+
+
+def _spectrum(block: np.ndarray) -> np.ndarray:
+    """Of 10 ms behind as much silence, so that products with it do not wrap around."""
+    return np.fft.rfft(np.concatenate([np.zeros(STEP, np.float32), block]))

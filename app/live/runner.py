@@ -13,7 +13,9 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.02
-_MOST_WAITING = 4096
+_MOST_WAITING = 16_384
+"""Two and a half minutes of sound: a machine that is briefly too slow loses no word."""
+_TELL_EVERY = 1000
 
 
 class LiveRunner:
@@ -28,6 +30,7 @@ class LiveRunner:
         self._tick, self._on_crash = tick, on_crash
         self._queue: queue.Queue[tuple[Callable[..., None], tuple[Any, ...]] | None]
         self._queue = queue.Queue(maxsize=_MOST_WAITING)
+        self._lost = 0
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
 
     def start(self) -> None:
@@ -39,7 +42,9 @@ class LiveRunner:
         try:
             self._queue.put_nowait((call, args))
         except queue.Full:
-            log.error("the live thread is stuck, %s was not delivered", call)
+            if self._lost % _TELL_EVERY == 0:
+                log.error("the live thread is stuck, %s was not delivered", call)
+            self._lost += 1
 
     def stop(self) -> None:
         """Finish what is queued and end the thread."""

@@ -213,6 +213,117 @@ def test_the_words_of_a_talk_become_a_chat(open_page):
     assert kept[0].meta.title == "what colour is it"
 
 
+def test_a_question_not_yet_written_down_is_kept_with_its_answer(open_page):
+    _, controller, _, _ = open_page()
+    kept = []
+    controller.talk_ended.connect(kept.append)
+    controller.start()
+    for report in (
+        reports.TurnOpened(0.0, 1),
+        reports.TurnClosed(2.0, 1, 0, "silence", 2.2, 1, 0.4),
+        reports.ReplyDone(3.0, 1, "Red.", "stop", 4),
+    ):
+        controller._on_report(report)
+    controller.stop()
+    assert [m.text for m in kept[0].path()] == ["(A spoken question, 2 s.)", "Red."]
+
+
+def test_the_log_tells_what_was_sent_and_what_it_cost(open_page):
+    from PySide6.QtWidgets import QLabel
+
+    page, controller, _, _ = open_page()
+    controller.start()
+    small = np.zeros((18, 32, 3), np.uint8)
+    for report in (
+        reports.TurnOpened(0.0, 1),
+        reports.FrameSent(0.1, 0.05, 640, 360, small),
+        reports.FrameSent(1.1, 1.05, 640, 360, small),
+        reports.FrameUsed(1.2, 1.05, skipped=True),
+        reports.TurnClosed(2.0, 1, 0, "silence", 2.0, 1, 0.4),
+        reports.Timing(2.2, 1, 0.4, 0.03, 0.05, 0.3, 0.5),
+    ):
+        controller._on_report(report)
+    words = [label.text() for label in page.talk_view.findChildren(QLabel)]
+    assert sum("70 tokens" in text for text in words) == 1
+    assert sum("nothing new in it" in text for text in words) == 1
+    assert any("2.0 s of sound, 1 clip · 50 tokens" in text for text in words)
+    assert any("first sound 500 ms" in text for text in words)
+    page.info.setChecked(True)
+    assert "prefill 50 ms" in page.timing.text()
+
+
+def test_the_card_appears_when_the_page_is_out_of_sight(open_page):
+    from app.ui.live.floating_card import FloatingCard
+
+    page, controller, _, _ = open_page()
+    card = FloatingCard(page._theme, controller)
+    page.out_of_sight.connect(lambda hidden: card.appear() if hidden else card.vanish())
+    page.hide()
+    assert not card.isVisible(), "nothing is captured"
+    page.show()
+    controller.start()
+    controller.use_camera(True)
+    page.hide()
+    assert card.isVisible()
+    assert card.preview.isVisible()
+    controller._on_report(reports.CaptionMoved(1.0, 1, "It is red.", 3))
+    assert card.caption.text() == "It is red."
+    wanted = []
+    card.expand_wanted.connect(lambda: wanted.append(1))
+    card.expand_button.click()
+    page.show()
+    assert wanted
+    assert not card.isVisible()
+    page.hide()
+    card.end_button.click()
+    assert not card.isVisible()
+    assert controller.session is None
+
+
+def test_in_a_narrow_window_the_words_take_the_cameras_place(open_page, qtbot):
+    page, controller, _, _ = open_page()
+    page.resize(640, 600)
+    controller.start()
+    qtbot.waitUntil(lambda: page.words_button.isVisible(), timeout=30_000)
+    assert not page.talk_view.isVisible()
+    page.words_button.click()
+    assert page.talk_view.isVisible()
+    assert not page.preview.isVisible()
+
+
+def test_an_ear_is_named_and_its_loss_is_told(open_page):
+    from app.core.events import EarLost
+
+    page, controller, client, _ = open_page(hears=True, ear="Gemma 4 E2B")
+    told = []
+    controller.report.connect(lambda r: told.append(r) if isinstance(r, reports.LiveNotice) else 0)
+    controller.start()
+    assert [r.kind for r in told] == ["ear"]
+    assert "Gemma 4 E2B" in told[0].text
+    client.received.emit(EarLost(controller.session.setup.job_id, "Gemma 4 E2B"))
+    assert told[-1].kind == "ear_lost"
+    assert not controller.microphone_on
+    assert page.ask_line.isEnabled()
+
+
+def test_the_smallest_installed_model_that_hears_is_the_ear():
+    from app.controllers.live_controller import choose_ear
+    from app.core.events import Capabilities
+
+    hears = Capabilities(image=True, audio=True)
+    deaf = ModelInfo("31b", "31B", capabilities=Capabilities(image=True))
+    models = [
+        deaf,
+        ModelInfo("demo", "Demo", size=1, capabilities=hears, source="demo"),
+        ModelInfo("e4b", "E4B", size=9, capabilities=hears),
+        ModelInfo("e2b", "E2B", size=5, capabilities=hears),
+        ModelInfo("broken", "E2B", size=2, capabilities=hears, problem="damaged"),
+    ]
+    assert choose_ear(deaf, models) == "e2b"
+    assert choose_ear(models[2], models) == ""
+    assert choose_ear(deaf, models[:2]) == ""
+
+
 def test_stop_releases_everything(open_page):
     microphone, camera = FakeMicrophone(), FakeCamera()
     page, controller, client, _ = open_page(microphone=microphone, camera=camera)

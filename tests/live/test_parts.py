@@ -8,6 +8,7 @@ from app.live.buffers import RATE, LatestFrame, PcmRing
 from app.live.echo import STEP, EchoCanceller, EchoProbe, EchoReference
 from app.live.endpointing import Endpointer
 from app.live.language import guess_language
+from app.live.linear_echo import LinearEcho, Surprise
 from app.live.mixer import Mixer
 from app.live.prosody import finished_score, pitch_track
 from app.live.resample import StreamResampler
@@ -225,3 +226,31 @@ def test_pitch_and_finished_phrases():
 )
 def test_language(text, code):
     assert guess_language(text) == code
+
+
+def test_the_linear_canceller_leaves_the_voice_in_double_talk():
+    far = np.tile(say("Every night the lamp turns slowly over the sea."), 3)
+    near = say("Stop please, I have another question.")
+    room, linear, surprise = Room(), LinearEcho(), Surprise()
+    noise = np.random.default_rng(0).standard_normal(len(far)).astype(np.float32) * 3e-4
+    start = len(far) // STEP // 2
+    alone, together, heard = [], [], {}
+    for step in range(len(far) // STEP):
+        span = slice(step * STEP, (step + 1) * STEP)
+        mic = room.echo(far[span]) + noise[span]
+        at = (step - start) * STEP
+        if 0 <= at < len(near) - STEP:
+            mic = mic + near[at : at + STEP]
+        rest = linear.process(mic, far[span])
+        heard[step] = surprise.step(rest)
+        if start - 100 <= step < start:
+            alone.append((level_db(mic), level_db(rest.sound)))
+        elif 0 <= at < len(near) - STEP:
+            together.append((level_db(near[at : at + STEP]), level_db(rest.sound)))
+    removed = [mic - rest for mic, rest in alone if mic > -50]
+    assert np.median(removed) > 10
+    loud = [rest - voice for voice, rest in together if voice > -30]
+    assert abs(np.median(loud)) < 2, "the voice passes untouched"
+    first = next(step for step in range(start, len(heard)) if heard[step])
+    assert first - start <= 8
+    assert sum(heard[step] for step in range(100, start)) <= 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.live.buffers import RATE
+from app.live.resample import StreamResampler
 from app.live.signals import (
     ClipClosed,
     EndReason,
@@ -255,3 +256,12 @@ def test_turns_after_a_dropped_one_are_not_lost():
     pcm = np.concatenate([silence(1), cough(), silence(0.4), say("Hello there"), silence(2)])
     assert kinds(listen(pcm))[-1] == "TurnEnded"
     assert TurnDropped not in [type(s) for s in listen(pcm)][-1:]
+
+
+def test_a_headset_in_telephone_quality_is_understood():
+    """8 kHz in, 16 kHz to the model: nothing above 4 kHz, the turn is found all the same."""
+    spoken = np.concatenate([silence(1.0), say("What is the shape on the screen?"), silence(2.0)])
+    narrow = StreamResampler(RATE, 8000)
+    back = StreamResampler(8000, RATE)
+    pcm = back.push(np.concatenate([narrow.push(spoken), narrow.flush()]))
+    assert kinds(listen(pcm)) == ["TurnStarted", "LikelyEnd", "TurnEnded"]

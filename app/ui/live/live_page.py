@@ -36,6 +36,8 @@ from app.ui.widgets.meter import ContextMeter
 
 _REFRESH_MS = 33
 _SIDE_BY_SIDE = 820
+_SOUND_TOKENS = 25
+"""Soft tokens a second of sound takes (one per 40 ms)."""
 START_WORDS = (
     "Talk with the model, and show it things through the camera. Sound and pictures stay on this "
     "Mac and are not stored unless you ask for it."
@@ -379,7 +381,13 @@ class LivePage(QWidget):
                 self._say(self.caption, "")
                 self._say(self.notice, self._lasting)
             case reports.TurnClosed():
-                self.talk_view.add_sent(f"{report.seconds:.1f} s of sound, {report.clips} clips")
+                clips = "1 clip" if report.clips == 1 else f"{report.clips} clips"
+                tokens = round(report.seconds * _SOUND_TOKENS)
+                self.talk_view.add_sent(
+                    f"{report.seconds:.1f} s of sound, {clips} · {tokens} tokens"
+                )
+            case reports.FrameUsed() if report.skipped:
+                self.talk_view.frame_skipped(report.taken)
             case reports.Transcript():
                 self._say(self.said, f"“{report.text}”" if report.text else "")
             case reports.ReplyText() if not self.caption.text():

@@ -23,6 +23,7 @@ from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Label
 
 _FRAME_TOKENS = 70
+_LOG_ROWS = 200
 
 
 class SaidEdit(QPlainTextEdit):
@@ -112,6 +113,7 @@ class TalkView(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._views: dict[int, TurnView] = {}
+        self._frames: dict[float, Label] = {}
         self._pages = QStackedWidget()
         self._said, said = self._build_list("What was said")
         self._sent, sent = self._build_list("What was sent")
@@ -129,6 +131,7 @@ class TalkView(QWidget):
     def clear_talk(self) -> None:
         """Start afresh."""
         self._views.clear()
+        self._frames.clear()
         for column in (self._said, self._sent):
             while column.count() > 1:
                 item = column.takeAt(0)
@@ -160,9 +163,16 @@ class TalkView(QWidget):
         picture.setPixmap(pixmap.scaled(size, Qt.AspectRatioMode.KeepAspectRatio))
         words = f"{since_start:.0f} s · {frame.width}×{frame.height} · {_FRAME_TOKENS} tokens"
         line.addWidget(picture)
-        line.addWidget(Label(words, "caption", wrap=True), 1)
+        label = Label(words, "caption", wrap=True)
+        line.addWidget(label, 1)
+        self._frames = {**dict(list(self._frames.items())[-_LOG_ROWS:]), frame.taken: label}
         self._sent.insertWidget(self._sent.count() - 1, row)
         self._forget_old_rows()
+
+    def frame_skipped(self, taken: float) -> None:
+        """The model did not need a picture: it costs nothing."""
+        if label := self._frames.pop(taken, None):
+            label.setText(label.text().rpartition(" · ")[0] + " · not needed, nothing new in it")
 
     def add_sent(self, words: str) -> None:
         """A line of the log: sound sent, stages of a turn."""
@@ -170,7 +180,7 @@ class TalkView(QWidget):
         self._forget_old_rows()
 
     def _forget_old_rows(self) -> None:
-        while self._sent.count() > 200:
+        while self._sent.count() > _LOG_ROWS:
             item = self._sent.takeAt(0)
             if item is not None and (widget := item.widget()):
                 widget.deleteLater()
