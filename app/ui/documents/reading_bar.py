@@ -98,7 +98,9 @@ class ReadingBar(QWidget):
         progress = self._documents.progress(document.id)
         self.title.setText(record.name)
         self.title.setToolTip(record.path)
-        self.facts.setText(document_words(document, progress))
+        reads = progress is not None and record.failure is None
+        words = progress_words(progress) if reads else document_words(document, progress)
+        self.facts.setText(words)
         self.detail.setVisible(record.kind == "pages")
         self.export_button.setVisible(document.opened)
         self.ask_button.setVisible(document.opened)
