@@ -51,6 +51,12 @@ def answer(reader: DocumentReader, request: dict[str, Any]) -> tuple[dict[str, A
     except MemoryError:
         message = "This file needs more memory than a document may take."
         return wire.error_header(DocumentError(DocumentProblem.TOO_LARGE, message)), b""
+    except OSError as problem:
+        reason = problem.strerror or "the disk reports an error"
+        message = (
+            f"It could not be read or written ({reason}); free space or choose another folder."
+        )
+        return wire.error_header(DocumentError(DocumentProblem.BROKEN, message, str(problem))), b""
     except Exception as problem:
         # Libraries raise anything at all on hostile files; the sentence is the same.
         log.exception("request failed")

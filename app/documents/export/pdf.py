@@ -131,12 +131,15 @@ class SearchableWriter:
         corners = ((left, bottom), (right, bottom), (left, top))
         start, end, above = (frame.points(to_page(corner)) for corner in corners)
         run = _Run(start, end, max(math.dist(start, above), 0.5), len(shown))
-        if run.level:
+        backwards = is_right_to_left(line.text)
+        if run.level and not backwards:
             return run.show(0, [self._code(character) for character in shown])
         # Readers take letters of a slanting line apart, but keep level words that rise in steps.
+        # Words written from right to left come in their logical order, each in its place.
+        words = list(re.finditer(r"\S+" if backwards else r"\S+ ?", shown))
         return "".join(
             run.show(word.start(), [self._code(character) for character in word[0]])
-            for word in re.finditer(r"\S+ ?", shown)
+            for word in (reversed(words) if backwards else words)
         )
 
     def _code(self, character: str) -> int:

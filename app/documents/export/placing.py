@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from app.documents import markdown as md
 from app.documents.types import Box
 
-MOST_PLACES = 14  # that one line of text may take
+LEAST_PLACES = 8  # that one line of text may take; more where there are few lines
 MOST_SHARING = 8  # lines that may share one place
 SKIP_PLACE = 0.8  # cost of a place without text (a stamp, a line in a picture)
 SKIP_LINE = 1.5  # cost of a line without a place
 _EACH_MORE = 0.03  # a little for every further place or line: simple matches win
-_NARROW_BAND = 60  # beyond this many, only matches near the diagonal are tried
+_NARROW_BAND = 30  # beyond this many, only matches near the diagonal are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,12 @@ def _alignment(wanted: list[float], widths: list[float]) -> list[tuple[range, ra
     costs = [[math.inf] * columns for _ in range(rows)]
     came: list[list[tuple[int, int]]] = [[(0, 0)] * columns for _ in range(rows)]
     costs[0][0] = 0.0
+    steps = _steps(len(wanted), len(widths))
     for i in range(rows):
         for j in _band(i, rows, columns):
             if costs[i][j] == math.inf:
                 continue
-            for lines, places in _STEPS:
+            for lines, places in steps:
                 to_i, to_j = i + lines, j + places
                 if to_i >= rows or to_j >= columns:
                     continue
@@ -114,13 +115,12 @@ def _alignment(wanted: list[float], widths: list[float]) -> list[tuple[range, ra
     return _way(came, rows - 1, columns - 1)
 
 
-_STEPS = (
-    (1, 1),
-    (0, 1),
-    (1, 0),
-    *((1, places) for places in range(2, MOST_PLACES + 1)),
-    *((lines, 1) for lines in range(2, MOST_SHARING + 1)),
-)
+def _steps(lines: int, places: int) -> list[tuple[int, int]]:
+    """Lines and places that may belong together at once."""
+    most = min(places, max(LEAST_PLACES, 4 * places // lines))
+    several = [(1, count) for count in range(2, most + 1)]
+    shared = [(count, 1) for count in range(2, MOST_SHARING + 1)]
+    return [(1, 1), (0, 1), (1, 0), *several, *shared]
 
 
 def _cost(lines: int, places: int, text: float, room: float) -> float:
@@ -181,10 +181,10 @@ def _shared(lines: list[str], box: Box) -> list[Placed]:
 
 def _spread(line: str, boxes: list[Box]) -> list[Placed]:
     """One text over several places: cut between words where each place is full."""
-    words = line.split(" ")
-    if len(words) < len(boxes):  # a script without spaces
-        words = list(line)
-    joint = " " if " " in line and len(words) >= len(boxes) else ""
+    # Scripts without spaces may be cut between any two characters.
+    spaceless = " " not in line and any(unicodedata.east_asian_width(c) in "WF" for c in line)
+    words = list(line) if spaceless else line.split(" ")
+    joint = "" if spaceless else " "
     total = sum(_length(word) + len(joint) for word in words)
     widths = [x1 - x0 for x0, _, x1, _ in boxes]
     placed: list[Placed] = []
