@@ -9,7 +9,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 import mlx.core as mx
 import numpy as np
@@ -23,7 +24,7 @@ from mlx_gemma4.messages import Image, Message, Part, Text
 from mlx_gemma4.model import Gemma4
 from mlx_gemma4.processor import Processor
 from mlx_gemma4.reply import Delta
-from mlx_gemma4.sampling import SamplingOptions
+from mlx_gemma4.sampling import Sampler, SamplingOptions
 from mlx_gemma4.session import ReplyOptions, Session
 from mlx_gemma4.testing import tiny_json
 
@@ -104,6 +105,9 @@ def session_section(config_json: dict[str, Any], *, tokens: int, repeats: int) -
         del warm[0]
         edited = [*history[:-1], _digits("edited", _NEW_LETTERS)]
         edit = _turn(session, edited, work)
+        edit_rows = work.rows
+        session.sync(history)
+        back = work.rows - edit_rows
     seconds = statistics.median(turn.seconds for turn in warm)
     held = session.nbytes / 1e6
     names = (f"cold, {session.tokens:,} tokens in the end", f"warm, median of {repeats}", _EDIT)
@@ -116,6 +120,8 @@ def session_section(config_json: dict[str, Any], *, tokens: int, repeats: int) -
         Figure("cold over warm, time to first token", cold.seconds / seconds, WARM_GOAL, "least"),
         Figure("tokens run on a turn beyond the new ones", max(t.rows - t.grown for t in warm), 0),
         Figure("tokens run after an edit, new ones included", edit.rows, EDIT_GOAL),
+        Figure("tokens run on going back to the text before the edit", back, 0),
+        Figure("tokens run again after a thought, over that answer's", after_a_thought(), 1.0),
         Figure("encoder runs per repeated picture", repeated_picture_runs(), 0),
     ]
     settings = {
@@ -167,6 +173,32 @@ def repeated_picture_runs() -> int:
         history += [_said(first, 0), Message("second", "user", again)]
         _turn(session, history, work)
         return work.pictures - known
+
+
+def after_a_thought() -> float:
+    """Tokens run again when a thought leaves the history, over its answer's (tiny model)."""
+    config_json, processor = with_tokenizer(tiny_json("e2b"))
+    model, tokenizer = random_model(config_json), processor.tokenizer
+    answer = tokenizer.encode("It is four, as it always was.")
+    thought = tokenizer.encode("<|channel>thought\nTwo and two.\n<channel|>", control=True)
+    said = iter([*thought, *answer, *[cast("int", tokenizer.special("turn_end"))] * 3])
+    history = [Message("question", "user", (Text("Two and two?"),))]
+    options = ReplyOptions(GenerateOptions(max_tokens=200))
+    session = Session(model, processor)
+    with patch.object(Sampler, "__call__", lambda *_, **__: mx.array([next(said)])):
+        session.sync(history, think=True)
+        text = "".join(
+            e.text for e in session.reply(options) if isinstance(e, Delta) and e.channel == "answer"
+        )
+    length = session.tokens
+    history += [
+        Message("answer", "model", (Text(text),)),
+        Message("next", "user", (Text("Sure?"),)),
+    ]
+    with counted(model) as work:
+        session.sync(history, think=True)
+    new = session.tokens - (length - len(thought))
+    return (work.rows - new) / (len(answer) + 1)  # with the token that ended it
 
 
 def _turn(session: Session, messages: list[Message], work: Work) -> Turn:

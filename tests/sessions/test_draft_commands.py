@@ -5,6 +5,7 @@ from assistants import random_assistant
 
 from mlx_gemma4 import load
 from mlx_gemma4.bench.drafts import drafts_section
+from mlx_gemma4.bench.session import after_a_thought
 from mlx_gemma4.bench.shapes import tiny_json
 from mlx_gemma4.cli import main
 from mlx_gemma4.testing import random_checkpoint
@@ -44,3 +45,7 @@ def test_the_benchmark_of_drafts_measures_equal_replies():
     best = section.rows[-1]
     assert best["tokens per pass"] > 1.5
     assert section.rows[0]["blocks per token"] == 0
+
+
+def test_a_thought_costs_its_own_answer_at_most():
+    assert 0 < after_a_thought() <= 1.0
