@@ -36,7 +36,6 @@ from app.core.events import (
     TokensCounted,
 )
 from app.core.paths import demo_model_dir
-from app.engine.document_pages import HostKeeper
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from mlx_gemma4 import errors
@@ -44,6 +43,7 @@ from mlx_gemma4 import errors
 if TYPE_CHECKING:
     from app.documents.types import ReadingDetail
     from app.engine.chat import LoadedModel
+    from app.engine.document_pages import HostKeeper
     from app.engine.media_worker import MediaWorker
     from app.engine.self_check import KernelTrial
 
@@ -70,7 +70,7 @@ class GemmaEngine:
         self._options = options
         self._loaded: LoadedModel | None = None
         self._looker = FileLooker()
-        self._documents = HostKeeper()
+        self._documents: HostKeeper | None = None
         self._media: MediaWorker | None = None
         self._kernels: KernelTrial | None = None
 
@@ -96,7 +96,8 @@ class GemmaEngine:
         import mlx.core as mx
 
         self._looker.close()
-        self._documents.drop()
+        if self._documents is not None:
+            self._documents.drop()
         if self._media is not None:
             self._media.close()
         self._free()
@@ -180,7 +181,7 @@ class GemmaEngine:
         def auto(suggested: ReadingDetail) -> ReadingDetail:
             return auto_detail(loaded, suggested) if loaded else suggested
 
-        yield from read_document(job, context, self._documents, reader, auto)
+        yield from read_document(job, context, self._hosts(), reader, auto)
 
     def _need_model(self) -> LoadedModel:
         if self._loaded is None:
@@ -220,6 +221,13 @@ class GemmaEngine:
         self._kernels = KernelTrial(model)
         self._loaded = LoadedModel(model, processor, info, tokens, OrderedDict())
         yield ModelReady(job.job_id, info, time.perf_counter() - started)
+
+    def _hosts(self) -> HostKeeper:
+        from app.engine.document_pages import HostKeeper
+
+        if self._documents is None:
+            self._documents = HostKeeper()
+        return self._documents
 
     def _media_worker(self) -> MediaWorker:
         from app.engine.media_worker import MediaWorker

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from app.core import commands
 from app.core.commands import Job, PromptMedia, PromptMessage, PromptText, Query
@@ -42,11 +43,12 @@ from app.core.events import (
     TranscriptLine,
     TranscriptStarted,
 )
-from app.engine.document_pages import HostKeeper
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from app.engine.script import Failing, Rule, Script, load_script
-from app.engine.scripted_eyes import ScriptedEyes
+
+if TYPE_CHECKING:
+    from app.engine.document_pages import HostKeeper
 
 _CHUNK_TOKENS = 256
 
@@ -60,7 +62,7 @@ class ScriptedEngine:
         self._seen: set[str] = set()
         self._asleep = threading.Event()
         self._looker = FileLooker()
-        self._documents = HostKeeper()
+        self._documents: HostKeeper | None = None
 
     def open(self) -> EngineStarted:
         """Nothing to prepare but the delay of the script."""
@@ -75,7 +77,8 @@ class ScriptedEngine:
         """Nothing to free but the workers for files."""
         self._loaded = None
         self._looker.close()
-        self._documents.drop()
+        if self._documents is not None:
+            self._documents.drop()
 
     def pong(self, number: int) -> Pong:
         """A heartbeat with made-up, constant memory."""
@@ -190,18 +193,26 @@ class ScriptedEngine:
         while not context.cancelled() and (left := until - time.monotonic()) > 0:
             self._asleep.wait(min(left, 0.02))
 
+    def _hosts(self) -> HostKeeper:
+        from app.engine.document_pages import HostKeeper
+
+        if self._documents is None:
+            self._documents = HostKeeper()
+        return self._documents
+
     # --- documents and live ----------------------------------------------------------------------
 
     def _read(self, job: commands.ReadDocument, context: JobContext) -> Iterator[Event]:
         """Real files through the real worker; only what the model would say is from the script."""
         from app.engine.documents import read_document
+        from app.engine.scripted_eyes import ScriptedEyes
 
         def eyes() -> ScriptedEyes:
             if self._loaded is None:
                 raise no_model()
             return ScriptedEyes(self._script, lambda seconds: self._pause(seconds, context))
 
-        yield from read_document(job, context, self._documents, eyes)
+        yield from read_document(job, context, self._hosts(), eyes)
 
     def _live(self, job: commands.LiveStart, context: JobContext) -> Iterator[Event]:
         if self._loaded is None:

@@ -3,6 +3,8 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -246,3 +248,25 @@ def test_a_killed_engine_is_out_of_memory_only_where_memory_was_short(
     os.kill(driver.client.pid, signal.SIGKILL)
     driver.wait(lambda: bool(driver.of(EngineStopped)), 60)
     assert driver.of(EngineStopped)[0].kind is kind
+
+
+def test_the_engine_starts_without_what_only_files_and_models_need() -> None:
+    """What it imports before it says "started" is what a restart waits for."""
+    code = (
+        "import sys\n"
+        "from app.core.commands import EngineOptions\n"
+        "from app.engine.process import make_engine\n"
+        "make_engine(EngineOptions(script={script!r}))\n"
+        "late = ('numpy', 'PIL', 'cv2', 'psutil', 'transformers', 'tokenizers', 'huggingface_hub',"
+        " 'app.documents', 'app.engine.chat', 'mlx_gemma4.model')\n"
+        "print([name for name in late if name in sys.modules])\n"
+    )
+    for script in ("instant", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(script=script)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.stdout.strip() == "[]", done.stderr
