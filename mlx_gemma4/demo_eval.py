@@ -135,6 +135,7 @@ TASKS: dict[str, Task] = {
     "video": Task("video", "exact", exact_share, ">= 85 %"),
     "chat": Task("chat", "exact", exact_share, ">= 95 %"),
     "flite": Task("hearing, flite voices", "word error rate", word_error_rate, "none"),
+    "office": Task("OCR, LibreOffice", "character error rate", character_error_rate, "none"),
 }
 
 

@@ -20,7 +20,7 @@ from training.samples import Clip, Picture, Sequence, Turn
 
 MEL_LENGTHS = (256, 448, 704)
 CLIPS = 16
-SEE = ("colour", "shape", "see", "see", "count", "relation", "relation", "colour_of")
+SEE = ("colour", "shape", "see", "see", "count", "count", "colour_of", *("relation",) * 3)
 REUSE = 4
 
 
@@ -169,7 +169,7 @@ class Kitchen:
         if task == "crop":
             return rng.choice([(2, 6), (2, 8), (2, 10), (2, 12)])
         if task.startswith("small"):
-            return rng.choice([(3, 5), (4, 4), (4, 5), (5, 5), (4, 7)])
+            return rng.choice([(4, 4), (4, 5), (4, 7), (5, 6), (5, 8)])
         if task == "line":
             return rng.choice(tasks.LINE_GRIDS)
         if task in ("see", "box", "live", "voice"):

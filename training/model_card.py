@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 from mlx_gemma4 import demo_eval
+from mlx_gemma4.convert import convert
 from mlx_gemma4.loading import load
 
 SAMPLE = 12
@@ -23,6 +25,14 @@ GOALS = {
     "video": 0.85,
     "chat": 0.95,
 }
+PRESETS = ("8bit", "4bit")
+CONVERSIONS = """
+Converted with `mlx-gemma4 convert`, on the first {size} items of each task:
+
+| task | as it is | 8 bits | 4 bits |
+|---|---|---|---|
+{rows}
+"""
 CARD = """# Demo (tiny)
 
 A very small model of the real Gemma 4 architecture ({parameters:.1f} million parameters, E-series:
@@ -43,7 +53,7 @@ sentences as in training; in chat only the words filled into them are new.
 {rows}
 
 {verdict}
-
+{conversions}
 ## Limits
 
 Pictures are meant to take 70 soft tokens (its `processor_config.json` says so). English only,
@@ -76,6 +86,18 @@ def measure(folder: Path, items_folder: Path, full: list[str] | None) -> dict:
     }
 
 
+def quantised(folder: Path, items_folder: Path) -> dict[str, dict[str, float]]:
+    """Scores of the sample after conversion to 8 and 4 bits, by preset and task."""
+    sample = demo_eval.choose(demo_eval.read_items(items_folder), None, SAMPLE)
+    found = {}
+    for preset in PRESETS:
+        with tempfile.TemporaryDirectory() as place:
+            model, processor = load(convert(folder, Path(place) / preset, preset))
+            table = demo_eval.scores(list(demo_eval.evaluate(model, processor, sample)))
+        found[preset] = {task: round(score, 4) for task, (_, score) in table.items()}
+    return found
+
+
 def reached(task: str, score: float) -> bool | None:
     """Whether the goal is met; None for a task without one."""
     if task not in GOALS:
@@ -100,8 +122,27 @@ def write_card(folder: Path, scores: dict) -> None:
     if missed:
         verdict = f"Below its goal: {', '.join(missed)}. Training was cut short by lack of compute."
     size = (folder / "model.safetensors").stat().st_size / 2e6
-    text = CARD.format(parameters=size, rows="\n".join(rows), verdict=verdict)
+    text = CARD.format(
+        parameters=size,
+        rows="\n".join(rows),
+        verdict=verdict,
+        conversions=_conversions(scores),
+    )
     (folder / "README.md").write_text(text)
+
+
+def _conversions(scores: dict) -> str:
+    """The table of the conversions, nothing where none was measured."""
+    if "quantised" not in scores:
+        return ""
+    tables = [scores["sample"], *(scores["quantised"][preset] for preset in PRESETS)]
+    rows = [
+        f"| {demo_eval.TASKS[task].title} | "
+        + " | ".join(f"{table[task] * 100:.1f} %" for table in tables)
+        + " |"
+        for task in scores["sample"]
+    ]
+    return CONVERSIONS.format(size=scores["sample_size"], rows="\n".join(rows))
 
 
 def main() -> None:
@@ -109,8 +150,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--items", type=Path, default=Path("tests/data/demo-eval"))
     parser.add_argument("--full", action="append", help="only this task on all items")
+    parser.add_argument("--quantised", action="store_true", help="also of 8 and 4 bits")
     options = parser.parse_args()
     scores = measure(options.folder, options.items, options.full)
+    if options.quantised:
+        scores["quantised"] = quantised(options.folder, options.items)
     (options.folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     write_card(options.folder, scores)
     print(json.dumps(scores, indent=2))

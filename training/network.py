@@ -65,6 +65,25 @@ class ColumnReader(nn.Module):
         return scores.log_softmax(dim=-1).transpose(0, 1)
 
 
+class TokenReader(nn.Module):
+    """Reads the columns of projected soft tokens: six frames per token of 48 px.
+
+    Pooling averages three columns of patches; this head asks that the average still tells which
+    letter stood where, as the decoder sees nothing else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(config.TEXT_WIDTH, 2 * POOL * CHARACTERS)
+
+    def forward(self, soft: Tensor, rows: int) -> Tensor:
+        """Soft tokens [B, rows·columns, D] to log-probabilities [6·columns, B, V]."""
+        batch, count, width = soft.shape
+        columns = soft.reshape(batch, rows, count // rows, width).float().mean(dim=1)
+        scores = self.head(columns).reshape(batch, -1, CHARACTERS)
+        return scores.log_softmax(dim=-1).transpose(0, 1)
+
+
 class CellReader(nn.Module):
     """Says of each projected soft token which colour and shape lies there, and in which box."""
 
@@ -114,6 +133,7 @@ class Trainee(nn.Module):
         self.model = build()
         self.columns = ColumnReader()
         self.words = WordReader()
+        self.tokens = TokenReader()
         self.cells = CellReader()
 
     def patch_features(self, pixels: Tensor, positions: Tensor) -> Tensor:

@@ -134,22 +134,22 @@ def _frame(
     return _scaled(scene.image, grid) if grid else picture(scene.image, 70), answers[kind]
 
 
-LIVE_KINDS = ("colour", "colour", "shape", "shape", "count", "see", "see")
+LIVE_KINDS = ("colour", "colour", "shape", "shape", "count", "count", "see", "see")
 
 
 def live(source: Source, size: tuple[int, int], grid: tuple[int, int] | None = None) -> Turn:
     """A spoken question about the newest frame, frames and clip in time order."""
     rng = source.rng
-    kind = rng.choice(LIVE_KINDS if grid else (*LIVE_KINDS, "read"))
+    kind = rng.choice(LIVE_KINDS)
     frame, answer = _frame(source, kind, size, grid)
     heard = source.spoken(rng.choice(phrases.QUESTIONS[kind]))
     draw = rng.random()
     if draw < 0.5:
         return Turn((frame, heard), answer, kind == "read")
-    if draw < 0.75:
+    if draw < 0.85:
         return Turn((heard, frame), answer, kind == "read")
     earlier, _ = _frame(source, rng.choice(["see", "colour"]), size, grid)
-    parts = (earlier, frame, heard) if draw < 0.9 else (earlier, heard, frame)
+    parts = (earlier, frame, heard) if draw < 0.95 else (earlier, heard, frame)
     return Turn(parts, answer, kind == "read")
 
 

@@ -30,12 +30,13 @@ MIXTURES = {
     "early": {"small": 0.45, "crop": 0.3, "chat": 0.25},
     "seeing": {"small": 0.65, "see": 0.13, "chat": 0.22},
     "sound": {
-        "small": 0.25,
-        "see": 0.05,
-        "chat": 0.2,
-        "hearing": 0.25,
-        "small live": 0.2,
-        "small voice": 0.05,
+        "small": 0.12,
+        "see": 0.18,
+        "chat": 0.12,
+        "hearing": 0.3,
+        "small live": 0.1,
+        "live": 0.14,
+        "small voice": 0.04,
     },
     "main": {
         "line": 0.22,
@@ -95,9 +96,11 @@ def soft_features(trainee: Trainee, batch: Batch) -> tuple[list[tuple[Tensor, Te
         if batch.cells is not None:
             extra = extra + 0.5 * trainee.cells.loss(soft, batch.cells)
         if batch.columns is not None:
-            extra = extra + 0.5 * network.column_loss(
-                trainee.columns(features, batch.rows), batch.columns
-            )
+            for read in (
+                trainee.columns(features, batch.rows),
+                trainee.tokens(soft, batch.rows // network.POOL),
+            ):
+                extra = extra + 0.5 * network.column_loss(read, batch.columns)
     if batch.mel is not None:
         inner = trainee.model.model
         out = inner.audio_tower(batch.mel, batch.mel_mask)

@@ -8,6 +8,7 @@ made of, so that a test can prove the split.
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import random
 import shutil
@@ -32,8 +33,10 @@ COUNTS = {
     "video": 16,
     "chat": 60,
     "flite": 12,
+    "office": 12,
 }
 STRENGTH = 1.0
+OFFICE_FONTS = ("Carlito", "Caladea", "Open Sans", "Noto Sans Mono")
 FLITE_VOICES = ("awb", "kal", "rms", "slt")
 
 
@@ -200,6 +203,35 @@ def add_flite(writer: Writer, index: int) -> None:
     writer.add("flite", [turn], text, {"voice": voice, "said": text})
 
 
+def office_strip(text: str, font: str, points: int) -> Image.Image:
+    """A line of text as LibreOffice sets it, cut out of its page with a margin."""
+    import pypdfium2
+
+    page = f'<p style="font-family:{font};font-size:{points}pt">{html.escape(text)}</p>'
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "line.html"
+        source.write_text(f'<meta charset="utf-8">{page}')
+        profile = f"-env:UserInstallation={(Path(folder) / 'profile').as_uri()}"
+        command = ["soffice", "--headless", profile, "--infilter=HTML (StarWriter)"]
+        command += ["--convert-to", "pdf:writer_pdf_Export", "--outdir", folder, str(source)]
+        subprocess.run(command, check=True, capture_output=True)
+        document = pypdfium2.PdfDocument(source.with_suffix(".pdf"))
+        image = document[0].render(scale=200 / 72).to_pil().convert("RGB")
+        document.close()
+    ink = np.argwhere(np.asarray(image.convert("L")) < 128)
+    (top, left), (bottom, right) = ink.min(axis=0), ink.max(axis=0)
+    margin = round(0.3 * (bottom - top))
+    return image.crop((left - margin, top - margin, right + margin, bottom + margin))
+
+
+def add_office(writer: Writer, index: int) -> None:
+    """Text set by LibreOffice; without a goal."""
+    text = words.line(writer.rng, 18, held_out=True, least=9)
+    font = OFFICE_FONTS[index % len(OFFICE_FONTS)]
+    path = writer.image(f"office/{index:03}", office_strip(text, font, 14 + index))
+    writer.add("office", [[["image", path], ["text", "Read the text."]]], text, {"font": font})
+
+
 MAKERS: dict[str, Callable[[Writer, int], None]] = {
     "lines": add_line,
     "seeing": add_seeing,
@@ -210,15 +242,20 @@ MAKERS: dict[str, Callable[[Writer, int], None]] = {
     "video": add_video,
     "chat": add_chat,
     "flite": add_flite,
+    "office": add_office,
 }
 
 
-def write(folder: Path, seed: int) -> None:
-    """Write the whole set anew."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def write(folder: Path, seed: int, only: list[str] | None) -> None:
+    """Write the set anew; with `only`, just these tasks of it, and keep the others."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = json.loads((folder / "items.json").read_text())["items"] if only else []
     items = []
     for task, count in COUNTS.items():
+        if only and task not in only:
+            items += [item for item in kept if item["task"] == task]
+            continue
+        shutil.rmtree(folder / task, ignore_errors=True)
         writer = Writer(folder, seed + len(items))
         for index in range(count):
             MAKERS[task](writer, index)
@@ -230,5 +267,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=config.SEED + 7)
+    parser.add_argument("--task", action="append", choices=tuple(COUNTS), help="only this task")
     options = parser.parse_args()
-    write(options.folder, options.seed)
+    write(options.folder, options.seed, options.task)
