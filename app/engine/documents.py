@@ -200,12 +200,14 @@ class _Reading:
                 end = piece.finish or end
                 if piece.text:
                     yield TextDelta(self._job.job_id, piece.text, page=loaded.page)
-                if self._context.cancelled():
-                    return
                 if loops.feed(piece.text):
                     end = "loop"
                     break
+                if self._context.cancelled():
+                    break
                 self._encode_ahead(eyes)
+            if self._context.cancelled():
+                return  # half a page is never a finished one
             texts.append(text)
             ends.append(end or "length")
         self._tokens += tokens

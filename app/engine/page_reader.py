@@ -6,6 +6,7 @@ end for each one, so the cost of a page is its picture and its text. Runs on the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -59,7 +60,8 @@ class PageReader:
 
     def encode(self, page: LoadedPage) -> None:
         """Encode the page's first picture, so that its turn finds the soft tokens ready."""
-        self._session.encode_ahead(Image(_pixels(page.pictures[0]), page.soft_tokens))
+        with contextlib.suppress(MediaError):  # the page itself says so when its turn comes
+            self._session.encode_ahead(Image(_pixels(page.pictures[0]), page.soft_tokens))
 
     def read(self, page: LoadedPage, part: int) -> Iterator[Piece]:
         """Answer the instruction for one picture. Raises AppError where it does not fit."""
