@@ -19,6 +19,7 @@ from app.core.errors import ErrorKind, Failure
 from app.core.events import (
     DocumentOpened,
     EngineStarted,
+    EngineState,
     FinishReason,
     JobFailed,
     JobFinished,
@@ -223,7 +224,9 @@ class DocumentReading(QObject):
         self._forget_job(document, event.job_id)
         if event.kind in _ENGINE_DIED:
             self._blame(document, event)
-            return  # it goes on by itself when the engine runs again
+            if self._engine.state is EngineState.RUNNING:  # it survived: only the job ran out
+                self._go_on(document)
+            return  # else it goes on by itself when the engine runs again
         failure = Failure(event.kind, event.message, event.remedy, event.detail)
         self._set_failure(document, failure)
         if event.kind is not ErrorKind.NO_MODEL:
