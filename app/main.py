@@ -30,13 +30,7 @@ from app.controllers.settings_controller import SettingsController
 from app.core.commands import EngineOptions
 from app.core.errors import AppError
 from app.core.paths import AppPaths
-from app.pages import (
-    add_device_page,
-    add_documents_page,
-    add_live_page,
-    add_recordings,
-    add_updates,
-)
+from app.pages import add_pages
 from app.services.device_report import device_sections
 from app.services.downloads import Downloads
 from app.services.engine_client import EngineClient, Timing
@@ -210,11 +204,7 @@ def _run_window(options: AppOptions, lock: InstanceLock, started: float) -> int:
 def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     log.info("first paint after %.0f ms", (time.perf_counter() - started) * 1000)
     app.start()
-    add_live_page(app, window)
-    add_device_page(app, window)
-    add_recordings(app, window)
-    add_documents_page(app, window)
-    add_updates(app, window)
+    add_pages(app, window)
     if app.options.files:
         window.open_files(list(app.options.files))
     if app.options.screenshot:

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from app.ui.main_window import MainWindow
 
 
+def add_pages(app: App, window: MainWindow) -> None:
+    """Everything that is not there at the first paint."""
+    add_live_page(app, window)
+    add_device_page(app, window)
+    add_recordings(app, window)
+    add_documents_page(app, window)
+    add_updates(app, window)
+
+
 def add_live_page(app: App, window: MainWindow) -> LiveController:
     """The live page and its floating card; no device is opened before it is started."""
     from app.controllers.live_controller import LiveController

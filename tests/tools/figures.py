@@ -10,6 +10,7 @@ FIGURES = {
     "window": ["tests.app_ui.figures"],
     "engine": ["tests.app_engine", "figures"],
     "live": ["tests.live.figures", "all"],
+    "documents": ["tests.documents.figures", "300"],
     "startup": ["packaging/build.py", "--figures", "20"],
 }
 

@@ -1,7 +1,8 @@
 """Makes docs/screenshots: every page in light and dark, narrow and wide, and two hard variants.
 
-Run by `./run screenshots [FOLDER]`. The real window with the scripted engine in a thread; only the
-facts about the machine are fixed, so that pictures differ where the window differs.
+Run by `./run screenshots [FOLDER]`, together with those of the documents and the live page. The
+real window with the scripted engine in a thread; only the facts about the machine are fixed, so
+that pictures differ where the window differs.
 """
 
 from __future__ import annotations
@@ -74,17 +75,18 @@ def make_picture(path: Path) -> None:
 class Stage:
     """A running window with content, and a camera."""
 
-    def __init__(self, folder: Path, target: Path) -> None:
+    def __init__(self, folder: Path, target: Path, script: str = "instant") -> None:
         from PySide6.QtWidgets import QApplication
 
         from app.controllers.model_controller import ModelController
         from app.main import AppOptions, build_app
+        from app.pages import add_pages
         from app.services.machine import MachineFacts
         from app.ui.main_window import MainWindow
 
         self.target = target
         self.qt = QApplication.instance() or QApplication(["facet"])
-        options = AppOptions(data_dir=str(folder / "data"), in_process=True, script="instant")
+        options = AppOptions(data_dir=str(folder / "data"), in_process=True, script=script)
         self.app = build_app(options)
         facts = MachineFacts("Apple M3", "macOS 15.5", 16 * GB, 9 * GB, 212 * GB)
         state = self.app.state
@@ -94,6 +96,7 @@ class Stage:
         self.state = replace(state, models=models)
         self.window = MainWindow(self.state)
         self.app.engine.start()
+        add_pages(self.app, self.window)
         self.picture = folder / "Mug on the table.jpg"
         make_picture(self.picture)
 
@@ -165,24 +168,26 @@ class Stage:
 
 
 @contextmanager
-def stage(target: Path) -> Iterator[Stage]:
-    """A stage in a folder of its own."""
+def stage(target: Path, script: str = "") -> Iterator[Stage]:
+    """A stage in a folder of its own; `script`: JSON for the scripted engine."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Stage(Path(folder), target)
+        file = Path(folder) / "script.json"
+        file.write_text(script)
+        made = Stage(Path(folder), target, str(file) if script else "instant")
         try:
             yield made
         finally:
             made.close()
 
 
-def _looks() -> Iterator[tuple[str, str, tuple[int, int]]]:
+def looks() -> Iterator[tuple[str, str, tuple[int, int]]]:
     for theme in ("light", "dark"):
         for width, size in SIZES.items():
             yield f"{theme}-{width}", theme, size
 
 
-def _each_look(show: Stage, name: str) -> None:
-    for suffix, theme, size in _looks():
+def each_look(show: Stage, name: str) -> None:
+    for suffix, theme, size in looks():
         show.window.theme.set_mode(theme)
         show.window.resize(*size)
         show.shoot(f"{name}-{suffix}")
@@ -194,18 +199,18 @@ def make_all(target: Path) -> None:
         window = show.window
         window.show()
         show.wait(lambda: any(row.plan for row in show.state.models.rows()))
-        _each_look(show, "first-start")
+        each_look(show, "first-start")
         show.fill()
         window.new_chat()
-        _each_look(show, "empty-chat")
+        each_look(show, "empty-chat")
         show.talk("What is in this picture?", ANSWER, picture=True)
-        _each_look(show, "chat")
+        each_look(show, "chat")
         show.talk("Where are they?", MARKS, picture=False)
-        _each_look(show, "marks")
+        each_look(show, "marks")
         for page in ("models", "settings", "doctor"):
             window.show_page(page)
             show.settle(1.0)
-            _each_look(show, page)
+            each_look(show, page)
         _variants(show)
 
 
@@ -247,7 +252,12 @@ def main() -> int:
     """`./run screenshots [FOLDER]`."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT / "docs" / "screenshots"
+    from tests.documents.screens import render_all as render_documents
+    from tests.live.screens import render_all as render_live
+
     make_all(target)
+    render_documents(target)
+    render_live(target)
     return 0
 
 

@@ -7,6 +7,8 @@ from tests.tools.figures import run
 SOAKS = {
     "kill-engine": ["tests.app_engine", "engine", "50"],
     "kill-app": ["tests.app_engine", "app", "50"],
+    "documents-engine": ["tests.documents.kill_trials", "engine", "20"],
+    "documents-app": ["tests.documents.kill_trials", "app", "20"],
     "live": ["tests.live.figures"],
 }
 
