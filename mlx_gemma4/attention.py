@@ -17,6 +17,7 @@ from mlx import nn
 from mlx_gemma4.cache import KV, FullCache, SlidingCache
 from mlx_gemma4.chains import Heads
 from mlx_gemma4.config import LayerSpec, TextConfig
+from mlx_gemma4.kv_packed import PackedRows, attend_packed
 from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm, output_rows
 from mlx_gemma4.masks import Band, Mask
 from mlx_gemma4.rope import Turns
@@ -128,11 +129,18 @@ def attend(
         [batch, heads, rows, head dim].
     """
     outputs = []
+    keys, values = kv.keys, kv.values
     for band in bands:
         low, high = band.key_start - kv.start, band.key_stop - kv.start
-        keys, values = kv.keys[:, :, low:high], kv.values[:, :, low:high]
         rows = q[:, :, band.row_start : band.row_stop]
-        outputs.append(score_band(rows, keys, values, band.mask, wide))
+        if isinstance(keys, mx.array) and isinstance(values, mx.array):
+            cut = keys[:, :, low:high], values[:, :, low:high]
+            outputs.append(score_band(rows, *cut, band.mask, wide))
+        else:
+            assert isinstance(keys, PackedRows)
+            assert isinstance(values, PackedRows)
+            packed = keys.between(low, high), values.between(low, high)
+            outputs.append(attend_packed(rows, *packed, band.mask))
     return outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=2)
 
 

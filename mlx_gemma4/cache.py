@@ -10,11 +10,14 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
 
 from mlx_gemma4.errors import SessionError
+
+if TYPE_CHECKING:
+    from mlx_gemma4.kv_packed import PackedRows
 
 _STEP = 256  # rows; buffers grow in multiples of this
 DEFAULT_SLACK = 64
@@ -24,8 +27,8 @@ DEFAULT_SLACK = 64
 class KV(NamedTuple):
     """Keys and values [batch, groups, time, head dim]; ``start``: position of the first row."""
 
-    keys: mx.array
-    values: mx.array
+    keys: mx.array | PackedRows
+    values: mx.array | PackedRows
     start: int
 
 
@@ -34,17 +37,18 @@ class Tail(NamedTuple):
 
     start: int
     stop: int
-    layers: tuple[mx.array, ...]
+    layers: tuple[tuple[mx.array, ...], ...]
+    """Per layer: one array, or the parts of packed rows."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of the copies."""
-        return sum(_nbytes(rows) for rows in self.layers)
+        return sum(_nbytes(array) for rows in self.layers for array in rows)
 
     def part(self, low: int, high: int) -> Tail:
         """The rows at positions ``low`` … ``high``, not copied."""
         cut = slice(low - self.start, high - self.start)
-        return Tail(low, high, tuple(rows[:, :, cut] for rows in self.layers))
+        return Tail(low, high, tuple(tuple(a[:, :, cut] for a in rows) for rows in self.layers))
 
 
 class FullCache:
@@ -101,15 +105,15 @@ class FullCache:
         """Go back to a snapshot of this cache (the owner checks that its rows still stand)."""
         self.offset = state
 
-    def rows(self, low: int, high: int) -> mx.array:
-        """An own copy of the stored rows at positions ``low`` … ``high``."""
+    def rows(self, low: int, high: int) -> tuple[mx.array, ...]:
+        """Own copies of the stored rows at positions ``low`` … ``high``."""
         assert self._rows is not None
-        return _owned(self._rows[:, :, low - self.start : high - self.start])
+        return (_owned(self._rows[:, :, low - self.start : high - self.start]),)
 
-    def put(self, position: int, rows: mx.array) -> None:
+    def put(self, position: int, rows: tuple[mx.array, ...]) -> None:
         """Write stored rows back at ``position``, which must not leave a gap; ends behind them."""
         self.offset = position
-        self.append(rows)
+        self.append(*rows)
 
     def reset(self) -> None:
         """Forget every token; the rows stay where they are until others are written."""

@@ -105,9 +105,11 @@ class Gemma4(nn.Module):
         """Compute the decoder's chains so from the next pass on."""
         self.language_model.fusion = fusion
 
-    def make_cache(self, start: int = 0, slack: int | None = None) -> Cache:
+    def make_cache(
+        self, start: int = 0, slack: int | None = None, *, kv_bits: int | None = None
+    ) -> Cache:
         """Empty caches; see :meth:`TextModel.make_cache`."""
-        return self.language_model.make_cache(start, slack)
+        return self.language_model.make_cache(start, slack, kv_bits=kv_bits)
 
     def encode_image(self, image: ImagePatches) -> mx.array:
         """One picture or video frame as soft tokens [n, hidden], lazily.

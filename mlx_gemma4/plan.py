@@ -107,6 +107,7 @@ def plan(
     context: int = 8192,
     image_budget: int = 280,
     quant: str | None = None,
+    kv_bits: int | None = None,
     machine: Machine | None = None,
 ) -> Plan:
     """Estimate the memory of a checkpoint folder or of a configuration at a quantisation.
@@ -117,6 +118,7 @@ def plan(
         image_budget: soft tokens of the largest picture, one of :data:`IMAGE_BUDGETS`.
         quant: a key of :data:`BITS_PER_WEIGHT` for a configuration; ``None`` means ``bf16``.
             A folder is taken as stored.
+        kv_bits: keep keys and values of full layers in 8 or 4 bits; ``None`` keeps them whole.
         machine: the machine to judge; the present one by default.
 
     Raises:
@@ -129,21 +131,26 @@ def plan(
     else:
         config = Gemma4Config.from_path(source)
         weights = _weights_in(Path(source), config, machine)
-    first = _plan(config, weights, context, image_budget, machine)
+    first = _plan(config, weights, context, image_budget, machine, kv_bits)
     if first.verdict == "fits":
         return first
     stored = None if not isinstance(source, Gemma4Config) else quant or "bf16"
-    advice = _advice(config, weights, context, image_budget, machine, stored)
+    advice = _advice(config, weights, context, image_budget, machine, stored, kv_bits)
     return replace(first, advice=tuple(advice))
 
 
 def _plan(
-    config: Gemma4Config, weights: int, context: int, image_budget: int, machine: Machine
+    config: Gemma4Config,
+    weights: int,
+    context: int,
+    image_budget: int,
+    machine: Machine,
+    kv_bits: int | None,
 ) -> Plan:
     text = config.text
     context = min(context, text.max_position_embeddings)
     item = 2 if machine.metal else 4
-    kv = kv_bytes_per_token(text, item) * context + sliding_kv_bytes(text, item)
+    kv = kv_bytes_per_token(text, item, kv_bits) * context + sliding_kv_bytes(text, item)
     decode = _decode_bytes(text, item)
     peak = max(_prefill_bytes(text, context, item), _encode_bytes(config, image_budget, item))
     rough = Plan(weights, kv, decode, peak, RESERVE, machine.limit, "fits")
@@ -163,11 +170,17 @@ def _advice(
     image_budget: int,
     machine: Machine,
     quant: str | None,
+    kv_bits: int | None,
 ) -> Iterator[str]:
     """What to change, the mildest change first; a machine size when nothing else helps."""
 
-    def judged(w: int = weights, c: int = context, budget: int = image_budget) -> Plan:
-        return _plan(config, w, c, budget, machine)
+    def judged(
+        w: int = weights,
+        c: int = context,
+        budget: int = image_budget,
+        bits: int | None = kv_bits,
+    ) -> Plan:
+        return _plan(config, w, c, budget, machine, bits)
 
     found = False
     shorter = context
@@ -175,6 +188,11 @@ def _advice(
         shorter //= 2
         if judged(c=shorter).verdict == "fits":
             yield f"A context of {shorter} tokens fits."
+            found = True
+            break
+    for bits in (b for b in (8, 4) if kv_bits is None or b < kv_bits):
+        if judged(bits=bits).verdict == "fits":
+            yield f"Keys and values in {bits} bits fit."
             found = True
             break
     for budget in reversed([b for b in IMAGE_BUDGETS if b < image_budget]):

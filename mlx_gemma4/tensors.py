@@ -88,10 +88,16 @@ def published_bytes(config: Gemma4Config) -> int:
     return 2 * (parameter_count(config) + dead)
 
 
-def kv_bytes_per_token(text: TextConfig, itemsize: int = 2) -> int:
-    """Bytes the KV cache grows by per token past the sliding window (full layers only)."""
+def kv_bytes_per_token(text: TextConfig, itemsize: int = 2, bits: int | None = None) -> int:
+    """Bytes the KV cache grows by per token past the sliding window (full layers only).
+
+    With ``bits`` each number takes that many, and every 64 numbers a scale and a bias.
+    """
     own = text.layers[: text.kv_shared_from]
-    return sum(2 * s.kv_heads * s.head_dim * itemsize for s in own if not s.is_sliding)
+    numbers = sum(2 * s.kv_heads * s.head_dim for s in own if not s.is_sliding)
+    if bits is None:
+        return numbers * itemsize
+    return numbers * bits // 8 + numbers // 64 * 2 * itemsize
 
 
 def sliding_kv_bytes(text: TextConfig, itemsize: int = 2) -> int:

@@ -19,6 +19,7 @@ from mlx_gemma4.attention import Attention
 from mlx_gemma4.cache import KV, Cache, FullCache, SlidingCache
 from mlx_gemma4.config import FULL, SLIDING, LayerSpec, TextConfig
 from mlx_gemma4.fusion import PORTABLE, Fusion
+from mlx_gemma4.kv_packed import full_cache
 from mlx_gemma4.layers import Embedding, FusedLinear, Linear, RMSNorm, merge_per_layer
 from mlx_gemma4.masks import plan_last_row, plan_step
 from mlx_gemma4.moe import Experts, Router
@@ -264,12 +265,18 @@ class TextModel(nn.Module):
             stream, _ = self.layers[index](stream, inputs, step, following, cache[index])
         self.layers[cut].fill(stream, step, cache[cut])
 
-    def make_cache(self, start: int = 0, slack: int | None = None) -> Cache:
+    def make_cache(
+        self, start: int = 0, slack: int | None = None, *, kv_bits: int | None = None
+    ) -> Cache:
         """Empty caches for the layers below M.
 
         Args:
             start: absolute position of the first token.
             slack: tokens beyond the window that stay trimmable on sliding layers.
+            kv_bits: pack keys and values of full layers into 8 or 4 bits; ``None`` does not.
+
+        Raises:
+            PromptError: another number of bits.
         """
         text = self.config
         more = {} if slack is None else {"slack": slack}
@@ -277,7 +284,7 @@ class TextModel(nn.Module):
             [
                 SlidingCache(text.sliding_window, start, **more)
                 if spec.is_sliding
-                else FullCache(start)
+                else full_cache(start, kv_bits)
                 for spec in text.layers[: text.kv_shared_from]
             ]
         )

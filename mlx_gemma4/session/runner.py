@@ -51,6 +51,7 @@ class Runner:
         features: gives the soft tokens [n, hidden] of a medium on the tape.
         snapshot_bytes: room for snapshots.
         chunk: tokens per forward pass.
+        kv_bits: see :meth:`~mlx_gemma4.text.TextModel.make_cache`.
     """
 
     def __init__(
@@ -59,9 +60,12 @@ class Runner:
         features: Callable[[MediaRun], Rows],
         snapshot_bytes: int,
         chunk: int = DEFAULT_CHUNK,
+        *,
+        kv_bits: int | None = None,
     ) -> None:
         self.tape = Tape()
-        self.cache = model.make_cache()
+        self.cache = model.make_cache(kv_bits=kv_bits)
+        self._kv_bits = kv_bits
         self.snapshots = SnapshotStore(snapshot_bytes)
         self._model = model
         self._features = features
@@ -109,7 +113,7 @@ class Runner:
         elif position:
             self.cache.reset()
         else:
-            self.cache = self._model.make_cache()
+            self.cache = self._model.make_cache(kv_bits=self._kv_bits)
             self.snapshots.forget_points()
 
     def truncate(self, length: int) -> None:

@@ -115,6 +115,10 @@ class Session:
         snapshot_bytes: room for KV snapshots.
         feature_bytes: room for soft tokens of encoded media.
         context: most tokens to use; the model's own limit by default.
+        kv_bits: keep keys and values of full layers in 8 or 4 bits; ``None`` keeps them whole.
+
+    Raises:
+        PromptError: another number of bits.
     """
 
     def __init__(
@@ -125,13 +129,14 @@ class Session:
         *,
         feature_bytes: int = 256 << 20,
         context: int | None = None,
+        kv_bits: int | None = None,
     ) -> None:
         limit = model.config.text.max_position_embeddings
         self.context = min(context or limit, limit)
         self._model = model
         self._processor = processor
         self._media = MediaMemory(model, feature_bytes)
-        self._runner = Runner(model, self._soft_tokens, snapshot_bytes)
+        self._runner = Runner(model, self._soft_tokens, snapshot_bytes, kv_bits=kv_bits)
         self._writer = ScriptWriter(processor.tokenizer, processor.encode, self._media.keep_source)
         self._live = LiveInput(model, processor, self._media.features)
         self._replies = Replies()
