@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -42,12 +43,17 @@ class Backend(Protocol):
 
 
 class _MlxBackend:
-    """MLX compiles the text at the first launch and keeps it; so does this keep its handles."""
+    """MLX compiles a text at its first launch and keeps it; so does this keep its handles.
 
-    def __init__(self, name: str) -> None:
+    Constants are lines of the text, not MLX's template arguments: seven of those made a call take
+    6.8 µs instead of 2.8 µs on the host.
+    """
+
+    def __init__(self, name: str, types: Mapping[mx.Dtype, str]) -> None:
         self.name = name
+        self._types = types
         self._make: Any = getattr(mx.fast, f"{name}_kernel")
-        self._made: dict[Kernel, Any] = {}
+        self._made: dict[tuple[Kernel, tuple[object, ...]], Any] = {}
 
     def launch(
         self,
@@ -59,37 +65,51 @@ class _MlxBackend:
         outputs: Sequence[Output],
     ) -> list[mx.array]:
         """See :class:`Backend`."""
-        if kernel not in self._made:
-            self._made[kernel] = self._make(
-                name=kernel.label,
-                input_names=list(kernel.inputs),
-                output_names=list(kernel.outputs),
-                header=source_text(self.name) + kernel.functions(),
-                source=source_text(f"{self.name}_entry") + kernel.body(),
-                ensure_row_contiguous=kernel.contiguous,
-            )
-        return self._made[kernel](
+        key = (kernel, tuple(constants.values()))
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._compiled(kernel, constants)
+        return made(
             inputs=list(inputs),
-            template=list(constants.items()),
             grid=(groups[0] * threads, groups[1], 1),
             threadgroup=(threads, 1, 1),
             output_shapes=[shape for shape, _ in outputs],
             output_dtypes=[dtype for _, dtype in outputs],
         )
 
+    def _compiled(self, kernel: Kernel, constants: Constants) -> Any:
+        lines = "".join(self._line(name, value) for name, value in constants.items())
+        # MLX tells texts apart by name.
+        digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
+        return self._make(
+            name=f"{kernel.label}_{digest}",
+            input_names=list(kernel.inputs),
+            output_names=list(kernel.outputs),
+            header=source_text(self.name) + kernel.functions(),
+            source=lines + source_text(f"{self.name}_entry") + kernel.body(),
+            ensure_row_contiguous=kernel.contiguous,
+        )
+
+    def _line(self, name: str, value: int | mx.Dtype) -> str:
+        if isinstance(value, mx.Dtype):
+            return f"typedef {self._types[value]} {name};\n"
+        return f"constexpr int {name} = {value};\n"
+
 
 class MetalBackend(_MlxBackend):
     """Apple's GPUs."""
 
     def __init__(self) -> None:
-        super().__init__("metal")
+        types = {mx.float32: "float", mx.float16: "float16_t", mx.bfloat16: "bfloat16_t"}
+        super().__init__("metal", types)
 
 
 class CudaBackend(_MlxBackend):
     """Nvidia's GPUs."""
 
     def __init__(self) -> None:
-        super().__init__("cuda")
+        types = {mx.float32: "float", mx.float16: "__half", mx.bfloat16: "__nv_bfloat16"}
+        super().__init__("cuda", types)
 
 
 class CountingBackend:

@@ -7,6 +7,7 @@ the launch. One threadgroup per row keeps the row in registers between the reduc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import mlx.core as mx
 from mlx import nn
@@ -87,13 +88,7 @@ def _row_launch(
     columns = shape[-1]
     simds = min(_ROW_SIMDS, -(-columns // (4 * SIMD)))
     threads = simds * SIMD
-    kernel = Kernel(
-        name,
-        (*names, *(f"weight_{i}" for i in range(len(following)))),
-        ("out", *(f"normed_{i}" for i in range(len(following)))),
-        ("reduce",),
-        switches,
-    )
+    kernel = _row_kernel(name, names, switches, len(following))
     constants: Constants = {
         "T": dtype,
         "COLUMNS": columns,
@@ -107,6 +102,22 @@ def _row_launch(
         kernel, [*inputs, *following], constants, (rows, 1), threads, outputs
     )
     return out, tuple(normed)
+
+
+@cache
+def _row_kernel(
+    name: str, names: tuple[str, ...], switches: tuple[tuple[str, int], ...], following: int
+) -> Kernel:
+    weights = (f"weight_{i}" for i in range(following))
+    normed = (f"normed_{i}" for i in range(following))
+    return Kernel(name, (*names, *weights), ("out", *normed), ("reduce",), switches)
+
+
+_HEAD_INPUTS = ("packed", "q_weight", "k_weight", "angles", "params")
+_HEADS = (
+    Kernel("head_norm_rope", _HEAD_INPUTS, ("q",), (), (("KEYS_STORED", 0),)),
+    Kernel("head_norm_rope", _HEAD_INPUTS, ("q", "kv"), (), (("KEYS_STORED", 1),)),
+)
 
 
 def head_norm_rope(
@@ -137,12 +148,7 @@ def head_norm_rope(
         "VALUES_ARE_KEYS": int(heads.values_are_keys),
         "SIMDS": _SIMDS,
     }
-    kernel = Kernel(
-        "head_norm_rope",
-        ("packed", "q_weight", "k_weight", "angles", "params"),
-        ("q", "kv")[: len(outputs)],
-        switches=(("KEYS_STORED", int(k_weight is not None)),),
-    )
+    kernel = _HEADS[len(outputs) - 1]
     inputs = [packed, q_weight, q_weight if k_weight is None else k_weight, turns.table, _eps(eps)]
     blocks = -(-(heads.queries + 2 * groups) // _SIMDS)
     q, *kv = backend.launch(

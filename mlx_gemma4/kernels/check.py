@@ -8,12 +8,13 @@ shape.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
@@ -33,10 +34,11 @@ from mlx_gemma4.model import Gemma4
 logger = logging.getLogger(__name__)
 
 BUDGET_SECONDS = 5.0
-"""Time one model's check may take; kernels not reached by then stay off."""
+"""Time one model's check may take; kernels not reached by then are off until the next start."""
 _CALLS = 20  # in one timed evaluation: long enough to hide the cost of starting it
 _ROUNDS = 3
 _KEPT = 64  # reports in the file
+_LATE = "not checked in time"
 
 Timer = Callable[[Callable[[], list[mx.array]]], float]
 """Seconds that one call takes."""
@@ -134,11 +136,17 @@ class KernelCheck:
         name = self._backend.name if self._backend else "none"
         label = model.config.label or model.config.architecture
         self.report = Report(chip(), version("mlx"), name, label, key=_key(name, self._cases))
-        self._left: Iterator[Case] = iter(self._cases)
-        known = store is not None and not again and bool(self._cases)
-        kept = _find(store, self.report.key) if store is not None and known else None
-        self.finished = kept is not None or not self._cases
-        self.report = kept or self.report
+        if store is not None and self._cases and not again:
+            self._take_up(_find(store, self.report.key))
+        self._left = iter(self._cases[len(self.report.verdicts) :])
+        self.finished = len(self.report.verdicts) == len(self._cases)
+
+    def _take_up(self, kept: Report | None) -> None:
+        """Go on where an earlier check ended; what it had no time for came last."""
+        if kept is not None:
+            judged = tuple(verdict for verdict in kept.verdicts if verdict.fault != _LATE)
+            whole = len(judged) == len(kept.verdicts)
+            self.report = kept if whole else dataclasses.replace(kept, verdicts=judged, seconds=0.0)
 
     def step(self) -> bool:
         """Judge one more case; false once there is nothing left to do."""
@@ -150,10 +158,11 @@ class KernelCheck:
             self._finish()
             return False
         late = self.report.seconds >= self._budget
-        verdict = Verdict(case.field, case.label, fault="not checked in time")
+        verdict = Verdict(case.field, case.label, fault=_LATE)
         verdict = verdict if late else self._judged(case)
+        verdicts = (*self.report.verdicts, verdict)
         seconds = self.report.seconds + self._clock() - started
-        self.report = _with(self.report, verdict, seconds)
+        self.report = dataclasses.replace(self.report, verdicts=verdicts, seconds=seconds)
         return True
 
     def run(self) -> Report:
@@ -195,18 +204,17 @@ class KernelCheck:
         return Verdict(case.field, case.label, error, kernel_us, reference_us)
 
 
-def _with(report: Report, verdict: Verdict, seconds: float) -> Report:
-    facts = (report.chip, report.mlx, report.backend, report.model)
-    return Report(*facts, (*report.verdicts, verdict), seconds, report.key)
-
-
 def _seconds(call: Callable[[], list[mx.array]]) -> float:
-    """The best of a few evaluations of many calls each; the first one only warms up."""
+    """The best of a few evaluations of many calls each; the first one only warms up.
+
+    Building the graph is not counted: while a reply runs, it happens during the step before.
+    """
     mx.eval(call())
     best = float("inf")
     for _ in range(_ROUNDS):
+        built = [call() for _ in range(_CALLS)]
         started = time.perf_counter()
-        mx.eval([call() for _ in range(_CALLS)])
+        mx.eval(built)
         best = min(best, time.perf_counter() - started)
     return best / _CALLS
 

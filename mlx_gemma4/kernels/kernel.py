@@ -20,9 +20,9 @@ _BLANK = re.compile(r"\n{2,}")
 _INCLUDE = re.compile(r'^#include "(\w+)\.h"\n', re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
-    """One launch.
+    """One launch. Kernels are made once and compared by identity: they are looked up at every call.
 
     Attributes:
         name: also of the file that holds the body.

@@ -66,12 +66,18 @@ def test_a_slower_kernel_is_off(tiny, library) -> None:
     assert done.fusion().route is PORTABLE.route
 
 
-def test_the_budget_holds(tiny, library) -> None:
-    ticks = count()
-    report = check(tiny, library, clock=lambda: float(next(ticks)), budget=3.0).run()
+def test_the_budget_holds_and_the_rest_is_done_next_time(tiny, library, tmp_path) -> None:
+    ticks, store = count(), tmp_path / "kernels.json"
+    slow = {"clock": lambda: float(next(ticks)), "budget": 3.0, "store": store}
+    report = check(tiny, library, **slow).run()
     judged = [v for v in report.verdicts if v.fault != "not checked in time"]
     assert len(judged) == 3
     assert report.fault(report.verdicts[-1].field) == "not checked in time"
+    again = check(tiny, library, store=store)
+    assert again.report.verdicts == tuple(judged)
+    assert not again.finished
+    assert again.run().accepted == set(report.fields)
+    assert check(tiny, library, store=store).finished
 
 
 def test_verdicts_are_remembered(tiny, library, tmp_path) -> None:

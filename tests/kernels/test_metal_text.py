@@ -1,6 +1,6 @@
 """The text MLX hands to Metal's compiler, checked by clang with address spaces as real types.
 
-Tracing a call needs no Metal, and the trace holds the whole text: signature, attributes, templates.
+Tracing a call needs no Metal, and the trace holds the whole text: signature, attributes, constants.
 The stub declares only what the kernels use of Metal, so anything else is an error.
 """
 
@@ -18,7 +18,7 @@ from tests.kernels.harness.host import Launch, RecordingBackend
 from tests.kernels.test_kernels import all_cases
 
 STUB = Path(__file__).parent / "harness" / "metal_stub.h"
-_INSTANTIATION = re.compile(r"\ntemplate \[\[host_name.*decltype\((\w+(?:<.*>)?)\).*;\n")
+_NAME = re.compile(r"\[\[kernel\]\] void (custom_kernel_\w+)\(")
 
 
 def launches() -> list[Launch]:
@@ -59,9 +59,8 @@ def compiled(texts: list[str], folder: Path) -> str:
     """What clang says about all ``texts`` in one file."""
     parts = [f'#include "{STUB}"\n']
     for number, text in enumerate(texts):
-        (name,) = _INSTANTIATION.findall(text)
-        body = _INSTANTIATION.sub("", text)
-        parts.append(f"namespace n{number} {{\n{body}\nauto* const use = &{name};\n}}\n")
+        (name,) = _NAME.findall(text)
+        parts.append(f"namespace n{number} {{\n{text}\nauto* const use = &{name};\n}}\n")
     source = folder / "kernels.cpp"
     source.write_text("".join(parts), encoding="utf-8")
     flags = ["-std=c++14", "-fsyntax-only", "-Wall", "-Wno-unknown-attributes", "-Werror"]
