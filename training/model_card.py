@@ -26,6 +26,14 @@ GOALS = {
     "chat": 0.95,
 }
 PRESETS = ("8bit", "4bit")
+CONVERTED_TASKS = ["seeing", "hearing", "live", "chat"]
+KINDS = {
+    "colour": "colour of one shape",
+    "shape": "which shape",
+    "see": "one or two shapes named",
+    "count": "how many",
+    "relation": "left, right, above, below",
+}
 CONVERSIONS = """
 Converted with `mlx-gemma4 convert`, on the first {size} items of each task:
 
@@ -68,12 +76,16 @@ def measure(folder: Path, items_folder: Path, full: list[str] | None) -> dict:
     With `full`, only these tasks are measured on all items, the others on the sample.
     """
     model, processor = load(folder)
-    items = demo_eval.read_items(items_folder)
+    items = every = demo_eval.read_items(items_folder)
     if full is not None:
         sampled = demo_eval.choose(items, None, SAMPLE)
         items = [item for item in items if item.task in full or item in sampled]
     results = list(demo_eval.evaluate(model, processor, items))
     said = {id(item): answer for item, answer in results}
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for item, kind in zip(every, _kinds(items_folder), strict=True):
+        if kind and item.task == "seeing" and id(item) in said:
+            kinds.setdefault(kind, []).append((said[id(item)], item.answer))
     sample = demo_eval.choose(items, None, SAMPLE)
     part = demo_eval.scores([(item, said[id(item)]) for item in sample])
     return {
@@ -81,14 +93,24 @@ def measure(folder: Path, items_folder: Path, full: list[str] | None) -> dict:
             task: {"items": count, "score": round(score, 4)}
             for task, (count, score) in demo_eval.scores(results).items()
         },
+        "seeing": {
+            kind: {"items": len(pairs), "score": round(demo_eval.exact_share(pairs), 4)}
+            for kind, pairs in kinds.items()
+        },
         "sample_size": SAMPLE,
         "sample": {task: round(score, 4) for task, (_, score) in part.items()},
     }
 
 
+def _kinds(items_folder: Path) -> list[str | None]:
+    """What each item of the set asks for, where the set says so."""
+    entries = json.loads((items_folder / "items.json").read_text())["items"]
+    return [entry["made_of"].get("kind") for entry in entries]
+
+
 def quantised(folder: Path, items_folder: Path) -> dict[str, dict[str, float]]:
     """Scores of the sample after conversion to 8 and 4 bits, by preset and task."""
-    sample = demo_eval.choose(demo_eval.read_items(items_folder), None, SAMPLE)
+    sample = demo_eval.choose(demo_eval.read_items(items_folder), CONVERTED_TASKS, SAMPLE)
     found = {}
     for preset in PRESETS:
         with tempfile.TemporaryDirectory() as place:
@@ -118,6 +140,10 @@ def write_card(folder: Path, scores: dict) -> None:
         )
         if reached(task, entry["score"]) is False:
             missed.append(about.title)
+    kinds = [
+        f"{KINDS[kind]} {entry['score'] * 100:.0f} % of {entry['items']}"
+        for kind, entry in scores["seeing"].items()
+    ]
     verdict = "All goals are reached."
     if missed:
         verdict = f"Below its goal: {', '.join(missed)}. Training was cut short by lack of compute."
@@ -125,7 +151,7 @@ def write_card(folder: Path, scores: dict) -> None:
     text = CARD.format(
         parameters=size,
         rows="\n".join(rows),
-        verdict=verdict,
+        verdict=f"Seeing, by what is asked: {'; '.join(kinds)}.\n\n{verdict}",
         conversions=_conversions(scores),
     )
     (folder / "README.md").write_text(text)
@@ -140,7 +166,7 @@ def _conversions(scores: dict) -> str:
         f"| {demo_eval.TASKS[task].title} | "
         + " | ".join(f"{table[task] * 100:.1f} %" for table in tables)
         + " |"
-        for task in scores["sample"]
+        for task in CONVERTED_TASKS
     ]
     return CONVERSIONS.format(size=scores["sample_size"], rows="\n".join(rows))
 

@@ -34,6 +34,14 @@ def shapes_picture(seed: int) -> Image.Image:
     return image
 
 
+def one_shape(seed: int) -> Image.Image:
+    """A green triangle on grey stripes, which training never shows."""
+    image = shapes.background(random.Random(seed), "stripes", SIZE)
+    corners = [(256 + x, 205 + y) for x, y in shapes.outline("triangle", 130, 0.08)]
+    ImageDraw.Draw(image).polygon(corners, fill=shapes.COLOURS["green"])
+    return image
+
+
 def page_picture() -> Image.Image:
     """Three lines of a shopping list in a font that training never shows."""
     image = Image.new("RGB", (480, 360), (250, 249, 244))
@@ -57,6 +65,7 @@ def write(folder: Path, seed: int) -> None:
     """Write all samples into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     shapes_picture(seed).save(folder / "shapes.png", optimize=True)
+    one_shape(seed).save(folder / "shape.png", optimize=True)
     page = page_picture()
     page.save(folder / "page.png", optimize=True)
     page.save(folder / "page.pdf", resolution=72)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from app.core.events import Capabilities
+from app.core.paths import assets_dir
 from app.ui.chat.empty_chat import suggestions
 
 
@@ -16,6 +17,9 @@ def test_cards_follow_what_the_model_takes_in(tmp_path: Path) -> None:
 
 
 def test_the_demo_is_not_sent_to_tasks_it_fails() -> None:
-    cards = suggestions(Capabilities(image=True, audio=True, video=True), Path(), demo=True)
-    assert [card.prompt for card in cards] == ["Who are you?", "What can you do?", "Hello"]
-    assert not any(card.sample for card in cards)
+    samples = assets_dir() / "samples"
+    cards = suggestions(Capabilities(image=True, audio=True, video=True), samples, demo=True)
+    asked = [card.prompt for card in cards]
+    assert asked == ["What do you see?", "Who are you?", "What can you do?"]
+    assert [bool(card.sample) for card in cards] == [True, False, False]
+    assert Path(cards[0].sample).is_file()

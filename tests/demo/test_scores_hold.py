@@ -65,6 +65,21 @@ def test_the_pictures_matter(loaded):
     assert len(answers) >= 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("What do you see?", "A green triangle."),
+        ("What colour is the shape?", "Green."),
+        ("What shape is this?", "A triangle."),
+    ],
+)
+def test_the_sample_picture_is_named_rightly(loaded, asked, answer):
+    """What the app's first card offers; training never shows this shape in this colour there."""
+    parts = (("image", ROOT / "assets" / "samples" / "shape.png"), ("text", asked))
+    item = demo_eval.Item("seeing", (parts,), (), answer)
+    assert next(demo_eval.evaluate(*loaded, [item]))[1].strip() == answer
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["8bit", "4bit"])
 def test_what_quantisation_costs(preset, tmp_path, loaded, record_property):

@@ -30,13 +30,13 @@ class Suggestion:
     sample: str = ""
 
 
-# What the demo model's training has reached; its other tasks are below their goals
-# (assets/demo-model/scores.json), so nobody is sent to them.
+# What the demo model's training has reached: one shape's colour and name, and a few sentences. Its
+# other tasks are below their goals (assets/demo-model/scores.json), so nobody is sent to them.
 _DEMO_CARDS = (
     Suggestion("info", "Ask who it is", "The demo introduces itself.", "Who are you?"),
     Suggestion("lightbulb", "Ask what it can do", "And what it cannot.", "What can you do?"),
-    Suggestion("pencil", "Say hello", "A word or two of small talk.", "Hello"),
 )
+_DEMO_PICTURE = "shape.png"
 
 
 def suggestions(
@@ -44,7 +44,7 @@ def suggestions(
 ) -> list[Suggestion]:
     """Three cards the loaded model can really do; text only where nothing is loaded."""
     if demo:
-        return list(_DEMO_CARDS)
+        return [_look(samples / _DEMO_PICTURE), *_DEMO_CARDS]
     cards: list[Suggestion] = []
     takes = takes or Capabilities()
     picture = _sample(samples, IMAGE_ENDINGS, ("photo", "object", "mug", "picture", "scene"))
@@ -67,6 +67,12 @@ def suggestions(
         Suggestion("table", "Compare things", "Side by side.", "Compare tea and coffee."),
     ]
     return cards[:3]
+
+
+def _look(picture: Path) -> Suggestion:
+    """The demo's card for a picture of one shape."""
+    line = "A sample picture; the demo names its shape."
+    return Suggestion("image", "Look at a picture", line, "What do you see?", str(picture))
 
 
 def _sample(folder: Path, endings: tuple[str, ...], words: tuple[str, ...]) -> str:
