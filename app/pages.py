@@ -95,7 +95,7 @@ def add_device_page(app: App, window: MainWindow) -> None:
         page.back.connect(lambda: window.show_page("settings"))
         return page
 
-    window.add_inner_page("devices", "Microphone, speaker and camera", make)
+    window.add_inner_page("devices", "Microphone, speaker and camera", make, parent="settings")
 
 
 def add_recordings(app: App, window: MainWindow) -> TranscribeController:

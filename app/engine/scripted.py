@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core import commands
@@ -43,6 +44,7 @@ from app.core.events import (
     TranscriptLine,
     TranscriptStarted,
 )
+from app.core.paths import demo_model_dir
 from app.engine.file_looker import FileLooker
 from app.engine.jobs import JobContext
 from app.engine.script import Failing, Rule, Script, load_script
@@ -135,6 +137,7 @@ class ScriptedEngine:
             "scripted",
             context_tokens=self._script.context_tokens,
             capabilities=Capabilities(self._script.sees, self._script.hears, self._script.sees),
+            source="demo" if Path(job.path) == demo_model_dir() else "folder",
         )
         yield ModelReady(job.job_id, self._loaded, time.monotonic() - started)
 

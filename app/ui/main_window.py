@@ -60,6 +60,7 @@ class _Page:
     title: str
     make: Callable[[], QWidget]
     widget: QWidget | None = None
+    mark: str = ""
 
 
 class MainWindow(QMainWindow):
@@ -212,9 +213,11 @@ class MainWindow(QMainWindow):
         """Plug a page in: a button in the side bar and an entry in the View menu."""
         self._add(key, title, icon_name, lambda: widget, before)
 
-    def add_inner_page(self, key: str, title: str, make: Callable[[], QWidget]) -> None:
-        """Plug a page in that another page leads to; it is made when it is first opened."""
-        self._pages[key] = _Page(title, make)
+    def add_inner_page(
+        self, key: str, title: str, make: Callable[[], QWidget], parent: str
+    ) -> None:
+        """Plug a page in that `parent` leads to; it is made when it is first opened."""
+        self._pages[key] = _Page(title, make, mark=parent)
 
     def _add(
         self, key: str, title: str, icon_name: str, make: Callable[[], QWidget], before: str = ""
@@ -249,7 +252,7 @@ class MainWindow(QMainWindow):
         widget = self._made(key)
         self._current = key
         self.stack.setCurrentWidget(widget)
-        self.sidebar.mark_page(key)
+        self.sidebar.mark_page(self._pages[key].mark or key)
         if key == "chat":
             self._mark_chat()
             self.chat_page.focus_composer()

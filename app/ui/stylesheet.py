@@ -75,7 +75,8 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox { background: $surface; color: $t
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {
   border: 2px solid $accent; }
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }
-QAbstractSpinBox QLineEdit { background: transparent; border: none; padding: 0; min-height: 0; }
+QAbstractSpinBox QLineEdit { background: transparent; border: none; min-height: 0;
+  padding: 0 ${px8}px 0 0; }
 QLineEdit[kind="search"] { background: $hover; border: 1px solid transparent;
   padding-left: ${px28}px; }
 QLineEdit[kind="search"]:focus { background: $surface; border: 2px solid $accent; }

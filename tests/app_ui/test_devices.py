@@ -166,5 +166,6 @@ def test_the_settings_lead_to_it_and_back(window, app) -> None:
     window.show_page("settings")
     window.page("settings").devices_wanted.emit()
     assert window.current_page == "devices"
+    assert window.sidebar._pages["settings"].isChecked()
     window.page("devices").back.emit()
     assert window.current_page == "settings"

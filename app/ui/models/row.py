@@ -105,9 +105,10 @@ class ModelRowWidget(Card):
         size = self.row.info.size if self.row.info else 0
         size = size or (self.row.known.size if self.row.known else 0)
         if size:
-            line.addWidget(Label(size_words(size), "secondary"))
+            line.addWidget(Label(size_words(size), "secondary"), 0, Qt.AlignmentFlag.AlignTop)
         elif self.row.plan is not None:
-            line.addWidget(Label(f"about {size_words(self.row.plan.weights)}", "secondary"))
+            about = Label(f"about {size_words(self.row.plan.weights)}", "secondary")
+            line.addWidget(about, 0, Qt.AlignmentFlag.AlignTop)
         problem = self.row.info.problem if self.row.info else ""
         words = problem or verdict(self.row.plan)
         if words:
