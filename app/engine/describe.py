@@ -122,7 +122,12 @@ def _is_sound(head: bytes) -> bool:
     if head[:4] in (b"fLaC", b"OggS", b"caff", b"FORM") or head[:3] == b"ID3":
         return True
     # MPEG audio frame sync: eleven set bits, a valid layer, no reserved bit rate.
-    return head[0] == 0xFF and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6) and head[2] >> 4 != 0xF
+    return (
+        len(head) > 2
+        and head[0] == 0xFF
+        and head[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
+        and head[2] >> 4 != 0xF
+    )
 
 
 def _is_text(head: bytes) -> bool:

@@ -57,7 +57,9 @@ def test_pages_share_the_instruction_and_are_encoded_ahead(
     assert instruction.reused == 0
     assert instruction.run > 20
     # Each page goes back to the instruction's end and runs only its picture.
-    assert {first.reused, second.reused, third.reused} <= {instruction.run, instruction.run - 1}
+    # (the mark that begins a picture is the same on every page, and may be kept as well).
+    reused = {first.reused, second.reused, third.reused}
+    assert reused <= {instruction.run, instruction.run + 1}
     assert first.encoded == 1
     assert second.encoded == third.encoded == 0
     # A page reads the same whatever was read before it.
