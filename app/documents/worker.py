@@ -51,19 +51,22 @@ def answer(reader: DocumentReader, request: dict[str, Any]) -> tuple[dict[str, A
     except MemoryError:
         message = "This file needs more memory than a document may take."
         return wire.error_header(DocumentError(DocumentProblem.TOO_LARGE, message)), b""
-    except OSError as problem:
-        reason = problem.strerror or "the disk reports an error"
-        message = (
-            f"It could not be read or written ({reason}); free space or choose another folder."
-        )
-        return wire.error_header(DocumentError(DocumentProblem.BROKEN, message, str(problem))), b""
     except Exception as problem:
         # Libraries raise anything at all on hostile files; the sentence is the same.
         log.exception("request failed")
-        detail = f"{type(problem).__name__}: {problem}"[:2000]
-        message = "This file is damaged and cannot be read; copy or download it again."
-        return wire.error_header(DocumentError(DocumentProblem.BROKEN, message, detail)), b""
+        return wire.error_header(_explained(problem)), b""
     return {"ok": value}, payload
+
+
+def _explained(problem: Exception) -> DocumentError:
+    """The sentence for an error no reader of ours has worded: the disk's, or a library's."""
+    detail = f"{type(problem).__name__}: {problem}"[:2000]
+    if isinstance(problem, OSError) and problem.strerror:
+        reason = problem.strerror.lower()
+        message = f"It could not be read or written ({reason}); free space or use another folder."
+    else:
+        message = "This file is damaged and cannot be read; copy or download it again."
+    return DocumentError(DocumentProblem.BROKEN, message, detail)
 
 
 def limit_process(memory_bytes: int) -> None:
