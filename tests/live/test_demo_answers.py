@@ -1,4 +1,4 @@
-"""The demo model answers spoken questions about a shape seen by the camera (no window, no clock)."""
+"""The demo model answers spoken questions about a shape the camera sees (no window, no clock)."""
 
 import cv2
 import numpy as np
