@@ -174,6 +174,7 @@ def _read_file(model: _LazyModel, job: ReadDocument, args: argparse.Namespace, k
 def _read_pages(model: _LazyModel, job: ReadDocument, kept: KeptPages, bar: ProgressBar) -> int:
     """Ask for the pages that are not kept yet; returns how many could not be read."""
     bad = 0
+    refused: AppError | None = None
     for attempt in _with_password(job):
         missing = kept.missing(attempt)
         if missing is not None and not missing:
@@ -186,8 +187,9 @@ def _read_pages(model: _LazyModel, job: ReadDocument, kept: KeptPages, bar: Prog
         except AppError as problem:
             if problem.failure.kind is not ErrorKind.PASSWORD:
                 raise
-            last = problem
-    raise last
+            refused = problem
+    assert refused is not None  # every attempt that came here asked for a password
+    raise refused
 
 
 def _with_password(job: ReadDocument) -> Iterator[ReadDocument]:

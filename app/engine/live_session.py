@@ -78,7 +78,8 @@ def run_live(
         messages = [m for m in messages if m.role != "system"]
     session.sync(messages)
     live = GemmaLive(loaded.model, loaded.processor, session, ear)
-    yield from LiveJob(live, job, context, MemoryWatch().check).run()
+    watch = MemoryWatch()
+    yield from LiveJob(live, job, context, lambda: watch.check()[0]).run()
 
 
 class _Writer:

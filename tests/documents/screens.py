@@ -88,7 +88,9 @@ def _render_states(show: Stage, folder: Path) -> None:
     show.settle(2.0)
     show.shoot("documents-password-light-1440")
     page.open_files([str(reader_files.photo(folder / "photo.jpg"))])
-    show.settle(3.0)
+    photo = page._documents.current
+    show.wait(lambda: photo.done == 1, 60)
+    show.settle(1.0)
     show.shoot("documents-photo-light-1440")
     page._documents.show("", -1)
     show.settle(1.0)

@@ -98,8 +98,10 @@ class ReadingBar(QWidget):
         progress = self._documents.progress(document.id)
         self.title.setText(record.name)
         self.title.setToolTip(record.path)
-        reads = progress is not None and record.failure is None
-        words = progress_words(progress) if reads else document_words(document, progress)
+        if progress is not None and record.failure is None:
+            words = progress_words(progress)
+        else:
+            words = document_words(document, progress)
         self.facts.setText(words)
         self.detail.setVisible(record.kind == "pages")
         self.export_button.setVisible(document.opened)
