@@ -38,6 +38,15 @@ MIXTURES = {
         "live": 0.14,
         "small voice": 0.04,
     },
+    "reading": {
+        "crop": 0.45,
+        "line": 0.1,
+        "small": 0.1,
+        "see": 0.1,
+        "hearing": 0.1,
+        "live": 0.1,
+        "chat": 0.05,
+    },
     "main": {
         "line": 0.22,
         "crop": 0.12,
