@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from enum import Enum, StrEnum
+from pathlib import Path
 from typing import IO, Any
 
 from app.core.entry import run_entry
@@ -242,6 +243,8 @@ class _Answers(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         """Called for every name in the stream. Raises UnpicklingError for what is not allowed."""
+        if (module_name, global_name) == ("builtins", "getattr"):
+            return _member  # how some versions of Python name the members of an enum
         if (module_name, global_name) in _PLAIN:
             return super().find_class(module_name, global_name)
         if module_name == "builtins" or module_name.split(".")[0] in _OUR_PACKAGES:
@@ -251,6 +254,13 @@ class _Answers(pickle.Unpickler):
             ):
                 return found
         raise pickle.UnpicklingError(f"{module_name}.{global_name} is not allowed")
+
+
+def _member(kind: object, name: str) -> Enum:
+    """`getattr` for members of enums. Raises UnpicklingError for anything else."""
+    if isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__:
+        return kind.__members__[name]
+    raise pickle.UnpicklingError(f"{name} of {kind} is not allowed")
 
 
 def _write(stream: IO[bytes] | None, value: Any) -> None:
@@ -310,11 +320,21 @@ def _limit_memory(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def _resident_bytes() -> int:
+    """Memory this process holds (Linux), or the most it ever held (macOS).
+
+    Linux hands the highest mark of a parent on to its children, even through exec, so the mark of
+    an engine with a model loaded would end every worker at once.
+    """
+    if sys.platform == "linux":
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _watch(parent: int, memory_bytes: int) -> None:
     """End this process with its parent, and when it has taken too much memory."""
-    unit = 1 if sys.platform == "darwin" else 1024
     while os.getppid() == parent:
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit > memory_bytes:
+        if _resident_bytes() > memory_bytes:
             os._exit(EXIT_MEMORY)
         time.sleep(_WATCH_SECONDS)
     os._exit(0)

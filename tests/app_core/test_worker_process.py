@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +83,19 @@ def test_a_request_that_crashes_or_eats_all_memory_is_ended(worker) -> None:
     assert end_of(worker, ("allocate", 20 << 30)) is WorkerEnd.MEMORY
     assert end_of(worker, ("fill", 1 << 30)) is WorkerEnd.MEMORY
     assert worker.ask(("echo", 3)) == 3
+
+
+def test_the_memory_of_the_one_who_asks_does_not_count() -> None:
+    """An engine with a model holds more than its worker may."""
+    code = (
+        "from app.core.worker_process import WorkerProcess\n"
+        "held = bytearray(b'x') * (600 << 20)\n"
+        f"worker = WorkerProcess({ENTRY!r}, timeout_s=30, memory_bytes=400 << 20)\n"
+        "assert worker.ask(('echo', 6)) == 6\n"
+        "assert worker.ask(('sleep', 1.2)) is None\n"
+        "worker.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_request_can_be_taken_back(worker) -> None:
