@@ -174,6 +174,8 @@ def test_files_become_parts_with_their_facts(app: App, tmp_path: Path) -> None:
     assert "broken.png" in next(d.problem for d in chat.drafts.items() if d.id == bad)
     chat.drafts.set_detail(picture, ImageDetail.FINE)
     (tmp_path / "Foto.png").unlink()
+    chat.drafts.remove(bad)
+    chat.drafts.remove(gone)
     say(app, "look")
     question = chat.messages()[0]
     image, document, text = question.parts
