@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 2_000_000  # more is kept as one plain paragraph
 MOST_NESTING = 20
+_TAG = re.compile(r"<[^<>]*>")
 _HTML_TABLE = re.compile(r"<table\b.*?(?:</table\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _FENCED = re.compile(r"\s*```(?:markdown|md|text)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -116,6 +117,9 @@ def blocks(text: str) -> tuple[Block, ...]:
         rows = table_rows(table[0])
         if rows:
             found.append(_table(rows, head=True))
+        else:
+            # A table in a table, or one without cells: its words must not get lost.
+            found += _markdown_blocks(_TAG.sub(" ", table[0]))
         at = table.end()
     found += _markdown_blocks(text[at:])
     return tuple(found)

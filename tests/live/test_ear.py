@@ -130,7 +130,7 @@ def test_an_ear_that_does_not_fit_is_refused_and_typing_still_works(deaf, monkey
 
 def test_memory_pressure_takes_the_ear_first_and_the_talk_goes_on(deaf, monkeypatch):
     levels = iter(["", "critical"])
-    watch = type("Watch", (), {"check": lambda self: next(levels, "")})
+    watch = type("Watch", (), {"check": lambda self: (next(levels, ""), 0)})
     monkeypatch.setattr("app.engine.live_session.MemoryWatch", watch)
     events = talk(
         deaf,
