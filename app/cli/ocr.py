@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,10 +82,11 @@ def run(args: argparse.Namespace) -> int:
     failed = len(intake.skipped)
     for sentence in intake.skipped:
         sys.stderr.write(f"facet ocr: {sentence}\n")
+    names = output_names(intake.files)
     engine = _LazyModel(args)
     engine.engine.open()
     try:
-        for path in intake.files:
+        for path, name in zip(intake.files, names, strict=True):
             job = ReadDocument(
                 new_id(),
                 str(path),
@@ -96,10 +98,29 @@ def run(args: argparse.Namespace) -> int:
                 args.text_layer,
                 password=args.password,
             )
-            failed += not _read_file(engine, job, args, paths.documents / "ocr")
+            failed += not _read_file(engine, job, args, paths.documents / "ocr", name)
     finally:
         engine.engine.close()
     return 1 if failed else 0
+
+
+def output_names(paths: Sequence[Path]) -> list[str]:
+    """A name without ending for what comes of each file; no two alike, on no file system.
+
+    Files that differ only in their ending keep it: `page.pdf` and `page.png` → `page.pdf.docx` …
+    """
+    stems = Counter(path.stem.casefold() for path in paths)
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        wanted = path.stem if stems[path.stem.casefold()] == 1 else path.name
+        name, number = wanted, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{wanted} ({number})"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def parse_pages(text: str) -> tuple[int, ...]:
@@ -149,7 +170,9 @@ class _LazyModel:
             yield from self.engine.run(job, context)
 
 
-def _read_file(model: _LazyModel, job: ReadDocument, args: argparse.Namespace, keep: Path) -> bool:
+def _read_file(
+    model: _LazyModel, job: ReadDocument, args: argparse.Namespace, keep: Path, target_name: str
+) -> bool:
     """Read one file and write what came of it; True if all of it worked."""
     name = Path(job.path).name
     kept = KeptPages(keep, job, model.name)
@@ -159,7 +182,7 @@ def _read_file(model: _LazyModel, job: ReadDocument, args: argparse.Namespace, k
         bar.clear()
         if not kept.pages:
             raise AppError(f"Nothing could be read of “{name}”.", kind=ErrorKind.BAD_FILE)
-        _write(job, [kept.pages[page] for page in sorted(kept.pages)], args)
+        _write(job, [kept.pages[page] for page in sorted(kept.pages)], args, target_name)
     except (AppError, DocumentError, OSError) as problem:
         bar.clear()
         sys.stderr.write(f"facet ocr: {_sentence(problem, name)}\n")
@@ -221,7 +244,9 @@ def _take(event: Event, kept: KeptPages, bar: ProgressBar, job: ReadDocument) ->
     return 0
 
 
-def _write(job: ReadDocument, pages: Sequence[PageText], args: argparse.Namespace) -> None:
+def _write(
+    job: ReadDocument, pages: Sequence[PageText], args: argparse.Namespace, name: str
+) -> None:
     kind = ExportFormat(args.format)
     path = Path(job.path)
     if args.out is None and kind in TO_SCREEN:
@@ -229,7 +254,7 @@ def _write(job: ReadDocument, pages: Sequence[PageText], args: argparse.Namespac
         return
     folder = args.out or Path.cwd()
     folder.mkdir(parents=True, exist_ok=True)
-    target = _target(folder, path, kind)
+    target = _target(folder, name, path, kind)
     if kind is ExportFormat.PDF:
         with DocumentHost() as host:
             host.open(path, job.password)
@@ -242,11 +267,11 @@ def _write(job: ReadDocument, pages: Sequence[PageText], args: argparse.Namespac
     export(kind, pages, target, title=path.stem)
 
 
-def _target(folder: Path, path: Path, kind: ExportFormat) -> Path:
-    """In the folder under the file's own name; never the file itself."""
-    target = folder / f"{path.stem}.{kind.value}"
+def _target(folder: Path, name: str, path: Path, kind: ExportFormat) -> Path:
+    """In the folder under its name; never the file itself."""
+    target = folder / f"{name}.{kind.value}"
     if target.absolute() == path.absolute():
-        target = folder / f"{path.stem} (read).{kind.value}"
+        target = folder / f"{name} (read).{kind.value}"
     return target
 
 

@@ -13,7 +13,7 @@ from facet_bundle.layout import Bundle
 from facet_bundle.twin import Twin
 
 # Never loaded before the window shows: each costs start-up time or belongs to the engine.
-HEAVY = ("mlx", "mlx_lm", "transformers", "cv2", "torch", "numba", "livekit", "reportlab", "docx")
+HEAVY = ("mlx", "mlx_lm", "transformers", "cv2", "torch", "numba", "livekit", "docx")
 
 
 EVAL_SET = facts.ROOT / "tests" / "data" / "demo-eval"
@@ -48,6 +48,24 @@ def doctor(twin: Twin) -> list[Finding]:
     if not facts_of.get("Arithmetic", {}).get("ok"):
         found.append(Finding("twin", "doctor", "the engine process did not answer"))
     return found
+
+
+def documents(twin: Twin) -> list[Finding]:
+    """`facet ocr` on a PDF and a picture: the document worker, the engine and an export.
+
+    The PDF has its own text; the picture is read by the model. That files come out is the gate;
+    how well the demo reads is measured elsewhere.
+    """
+    samples = twin.bundle.resources / "assets" / "samples"
+    out = twin.scratch / "read"
+    files = [samples / "page.pdf", samples / "page.png"]
+    ran = twin.run("ocr", *files, "--format", "docx", "--detail", "quick", "--out", out)
+    if ran.status != 0:
+        return [Finding("twin", "documents", f"status {ran.status}: {ran.errors[-900:]}")]
+    written = sorted(path.name for path in out.glob("*.docx"))
+    if len(written) != len(files):
+        return [Finding("twin", "documents", f"{len(files)} files in, out came {written}")]
+    return []
 
 
 def demo_model(bundle: Bundle) -> Path:
@@ -147,4 +165,8 @@ def checks(bundle: Bundle) -> tuple[Check, ...]:
     if not (demo_model(bundle) / "config.json").is_file():
         print("       no demo model in assets: the bundle is not asked anything")
         return always
-    return (*always, ("demo model: a picture, a spoken question", talk))
+    return (
+        *always,
+        ("documents: a PDF and a picture", documents),
+        ("demo model: a picture, a spoken question", talk),
+    )

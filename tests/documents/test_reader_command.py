@@ -120,3 +120,8 @@ def test_pages_kept_belong_to_one_file_and_one_way_of_reading(tmp_path: Path) ->
         fresh = ocr.KeptPages(tmp_path / "keep", other, "model" if other.detail == "fine" else "m2")
         assert fresh.missing(other) is None
         fresh.close()
+
+
+def test_no_file_is_written_over_that_of_another():
+    paths = [Path(p) for p in ("a/page.pdf", "a/Page.png", "b/page.pdf", "other.pdf")]
+    assert ocr.output_names(paths) == ["page.pdf", "Page.png", "page.pdf (2)", "other"]
