@@ -361,6 +361,8 @@ class ReaderView(QWidget):
         document = self.document
         if document is not None and document_id == document.id:
             self.bar.refresh(document)
+            if self._record() is None:
+                self._show_page()  # "Opening …" goes once it is known why it did not open
 
     def _on_ask(self, asking: bool) -> None:
         document = self.document
