@@ -9,23 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
+from app.documents.markdown_parser import markdown_parser
 from app.documents.texts.html import table_rows
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
 MOST_CHARACTERS = 2_000_000  # more is kept as one plain paragraph
-MOST_NESTING = 20
 _TAG = re.compile(r"<[^<>]*>")
 _HTML_TABLE = re.compile(r"<table\b.*?(?:</table\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 _FENCED = re.compile(r"\s*```(?:markdown|md|text)?[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_LATEX_PAIRS = {"(": r"\)", "[": r"\]"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,39 +145,10 @@ def _table(rows: Sequence[Sequence[str]], *, head: bool) -> Table:
 # --- markdown-it's tokens to blocks --------------------------------------------------------------
 
 
-@cache
-def _parser() -> MarkdownIt:
-    """The one parser; holds no state of a text."""
-    from markdown_it import MarkdownIt
-    from mdit_py_plugins.dollarmath import dollarmath_plugin
-
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MOST_NESTING})
-    parser.enable(["table", "strikethrough"])
-    parser.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
-    parser.inline.ruler.before("escape", "latex_delimiters", _latex_delimiters)
-    return parser
-
-
-def _latex_delimiters(state: StateInline, silent: bool) -> bool:
-    r"""Inline rule for \( … \) and \[ … \], which models write as often as dollars."""
-    closing = _LATEX_PAIRS.get(state.src[state.pos + 1 : state.pos + 2])
-    if state.src[state.pos] != "\\" or closing is None:
-        return False
-    end = state.src.find(closing, state.pos + 2)
-    content = state.src[state.pos + 2 : end].strip() if end > 0 else ""
-    if not content:
-        return False
-    if not silent:
-        kind = "math_inline" if closing == r"\)" else "math_inline_double"
-        state.push(kind, "math", 0).content = content
-    state.pos = end + 2
-    return True
-
-
 def _markdown_blocks(text: str) -> list[Block]:
     """Blocks of text without HTML tables; what the parser gives up on stays as it is."""
     bare = text.strip()
-    found = list(_Walk(_parser().parse(text)).blocks()) if bare else []
+    found = list(_Walk(markdown_parser().parse(text)).blocks()) if bare else []
     return found or ([Paragraph((Span(bare),))] if bare else [])
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from app.core.conversation import (
 )
 from app.core.errors import ErrorKind
 from app.store import migrations, records
-from app.store.sqlite import connected
+from app.store.sqlite import connected, transaction
 from app.store.words import has_word_breaks
 
 _META_COLUMNS = (
@@ -57,17 +56,6 @@ class ConversationStore:
     def close(self) -> None:
         """Close the file; the journal is folded in."""
         self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -163,12 +151,12 @@ class ConversationStore:
 
     def save_message(self, conversation_id: str, message: Message) -> None:
         """Insert a message or replace it with a newer state."""
-        with self.transaction():
+        with transaction(self._db):
             self._write_message(conversation_id, message)
 
     def save_conversation(self, conversation: Conversation) -> None:
         """Write a whole conversation (import, branch) in one transaction."""
-        with self.transaction():
+        with transaction(self._db):
             self.save_meta(conversation.meta)
             for message in conversation.messages.values():
                 self._write_message(conversation.id, message)
@@ -243,7 +231,7 @@ class ConversationStore:
 
     def purge(self, older_than: float) -> int:
         """Really remove what was deleted before `older_than` (seconds since the epoch)."""
-        with self.transaction():
+        with transaction(self._db):
             # Triggers that keep the search index run on explicit deletes, so messages go first.
             self._db.execute(
                 "DELETE FROM messages WHERE conversation_id IN"

@@ -7,8 +7,7 @@ One `DocumentStore` is one connection and belongs to one thread at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from app.core.errors import ErrorKind, Failure
 from app.core.events import PageDifference, PageFinished, PageLine
-from app.store.sqlite import connected
+from app.store.sqlite import connected, transaction
 from app.store.words import has_word_breaks
 
 
@@ -145,16 +144,6 @@ class DocumentStore:
         """Close the file."""
         self._db.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
     # --- reading ---------------------------------------------------------------------------------
 
     def list(self) -> list[DocumentRecord]:
@@ -225,7 +214,7 @@ class DocumentStore:
         """Insert pages or replace them, all or none."""
         names = _PAGE.split(", ")
         updates = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
-        with self._transaction():
+        with transaction(self._db):
             self._db.executemany(
                 f"INSERT INTO pages (document_id, {_PAGE}) VALUES (?, {_marks(names)})"
                 f" ON CONFLICT(document_id, page) DO UPDATE SET {updates}",
@@ -234,7 +223,7 @@ class DocumentStore:
 
     def delete(self, document_id: str) -> None:
         """Forget a document and what was read of it; the file itself stays."""
-        with self._transaction():
+        with transaction(self._db):
             # Triggers that keep the search index run on explicit deletes, so pages go first.
             self._db.execute("DELETE FROM pages WHERE document_id = ?", (document_id,))
             self._db.execute("DELETE FROM documents WHERE id = ?", (document_id,))

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from app.documents.markdown_parser import markdown_parser
+
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
 PAGE_SCHEME = "facet-page"  # a page of a document; only the documents page follows it
 LINK_SCHEMES = frozenset({"http", "https", "mailto", PAGE_SCHEME})
 # A reply longer than this is shown as plain text; no model answers that much in one turn.
 MAX_MARKDOWN_CHARACTERS = 300_000
-# Nesting beyond this is flattened by the parser, which bounds its time on hostile input.
-MAX_NESTING = 20
-_LATEX_PAIRS = {"(": r"\)", "[": r"\]"}
 _REFERENCE_DEFINITION = re.compile(r"^ {0,3}\[[^\]\n]+\]:", re.MULTILINE)
 
 
@@ -44,37 +40,6 @@ def is_safe_link(target: str) -> bool:
         return urlsplit(target).scheme.lower() in LINK_SCHEMES
     except ValueError:
         return False
-
-
-def _latex_delimiters(state: StateInline, silent: bool) -> bool:
-    r"""Inline rule for \( … \) and \[ … \], which models write as often as dollars."""
-    if state.src[state.pos] != "\\" or state.pos + 1 >= state.posMax:
-        return False
-    closing = _LATEX_PAIRS.get(state.src[state.pos + 1])
-    if closing is None:
-        return False
-    end = state.src.find(closing, state.pos + 2)
-    content = state.src[state.pos + 2 : end].strip() if end > 0 else ""
-    if not content:
-        return False
-    if not silent:
-        kind = "math_inline" if closing == r"\)" else "math_inline_double"
-        state.push(kind, "math", 0).content = content
-    state.pos = end + 2
-    return True
-
-
-@cache
-def _parser() -> MarkdownIt:
-    """The one parser, made (and its library loaded) with the first text; holds no state."""
-    from markdown_it import MarkdownIt
-    from mdit_py_plugins.dollarmath import dollarmath_plugin
-
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING})
-    parser.enable(["table", "strikethrough"])
-    parser.use(dollarmath_plugin, allow_space=False, allow_digits=False, double_inline=True)
-    parser.inline.ruler.before("escape", "latex_delimiters", _latex_delimiters)
-    return parser
 
 
 def plain_block(text: str) -> Block:
@@ -98,7 +63,7 @@ def parse_blocks(text: str) -> list[Block]:
     offsets = list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
     blocks: list[Block] = []
     current: list[Token] = []
-    for token in _parser().parse(text):
+    for token in markdown_parser().parse(text):
         current.append(token)
         if token.level == 0 and token.nesting <= 0:
             first, end = current[0].map or (0, len(offsets) - 1)
