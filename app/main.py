@@ -86,6 +86,7 @@ class App:
             close()
         self.downloads.stop()
         self.state.chat.save_now()
+        self.state.chat.close()
         self.library.close()
 
     def delete_all_data(self) -> None:
@@ -117,7 +118,7 @@ def build_app(options: AppOptions, timing: Timing | None = None) -> App:
     conversations = LibraryController(library)
     chat = ChatController(library, engine, conversations, lambda: settings.settings)
     models = ModelController(engine, downloads, settings)
-    models.state_changed.connect(lambda: chat.drafts.set_model(models.loaded))
+    models.state_changed.connect(lambda: chat.set_model(models.loaded))
     state = AppState(
         settings=settings,
         conversations=conversations,

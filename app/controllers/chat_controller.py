@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.controllers.chat_stream import AnswerStream, prompt_messages
+from app.controllers.chat_tools import Decision, ToolDesk
 from app.controllers.drafts import Drafts
 from app.controllers.library_controller import LibraryController
-from app.core.commands import ChatTurn, CountTokens, ReplyOptions
+from app.core.commands import ChatTurn, CountTokens, ReplyOptions, ToolSpec
 from app.core.conversation import (
     Conversation,
     ConversationMeta,
@@ -38,6 +39,7 @@ from app.core.events import (
     JobFailed,
     JobFinished,
     JobStarted,
+    ModelInfo,
     Notice,
     PromptProgress,
     TextDelta,
@@ -45,8 +47,10 @@ from app.core.events import (
     ToolCalled,
 )
 from app.core.settings import Settings
+from app.core.tools import MAX_ROUNDS, TOOLS
 from app.services.engine_client import EngineClient
 from app.services.library import Library
+from app.services.tool_box import ToolBox
 
 SAVE_EVERY_MS = 500
 
@@ -80,7 +84,7 @@ class ChatController(QObject):
     Signals: `conversation_changed` another chat is open; `path_changed` other messages are shown;
     `message_added(id)`, `message_changed(id)` one row; `busy_changed(bool)`;
     `reading(PromptReading)`; `context_changed(ContextUse)`; `notice(str)` one quiet line;
-    `finished(id)` an answer is complete.
+    `finished(id)` an answer is complete; `asking(id)` an answer waits for a yes or no to a tool.
     """
 
     conversation_changed = Signal()
@@ -92,6 +96,7 @@ class ChatController(QObject):
     context_changed = Signal(object)
     notice = Signal(str)
     finished = Signal(str)
+    asking = Signal(str)
 
     def __init__(
         self,
@@ -107,6 +112,13 @@ class ChatController(QObject):
         self._list = conversations
         self._settings = settings
         self.drafts = Drafts(library, engine, self)
+        self._box = ToolBox(library.search_chat, parent=self)
+        self.tools = ToolDesk(self._box, self)
+        self.tools.asking.connect(self._on_asking)
+        self.tools.changed.connect(self._on_tool)
+        self.tools.answered.connect(self._go_on)
+        self.tools.allowed.connect(self._on_allowed)
+        self._model: ModelInfo | None = None
         self._streams: dict[str, AnswerStream] = {}
         self._conversation = self._fresh()
         self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
@@ -206,7 +218,13 @@ class ChatController(QObject):
     def stop(self) -> None:
         """Stop the answer of the open chat; what was said so far is kept."""
         for job_id, stream in list(self._streams.items()):
-            if stream.conversation is self._conversation:
+            if stream.conversation is not self._conversation:
+                continue
+            if stream.paused:
+                self.tools.drop(stream.answer_id)
+                stopped = replace(stream.message(MessageState.STOPPED), usage=stream.spent(None))
+                self._end(job_id, stream, stopped)
+            else:
                 self._engine.cancel(job_id)
 
     def set_detail(self, message_id: str, index: int, detail: ImageDetail) -> str:
@@ -247,21 +265,31 @@ class ChatController(QObject):
         assert parent_id is not None
         history = conversation.path_to(parent_id)
         self._add(answer)
-        job_id = new_id()
-        self._streams[job_id] = AnswerStream(conversation, answer.id)
+        stream = AnswerStream(conversation, answer.id, self._offered(conversation.meta))
+        self._submit(stream, history)
         self.busy_changed.emit(True)
-        prompt = prompt_messages(
-            conversation.meta.system_prompt, history, self._library.attachment_path
-        )
-        self._engine.submit(ChatTurn(job_id, conversation.id, prompt, self._options()))
         return answer.id
 
-    def _options(self) -> ReplyOptions:
-        meta, settings = self._conversation.meta, self._settings()
+    def _submit(self, stream: AnswerStream, history: list[Message]) -> None:
+        """Let the model answer, or go on after its tools answered."""
+        meta, job_id = stream.conversation.meta, new_id()
+        self._streams[job_id] = stream
+        prompt = prompt_messages(meta.system_prompt, history, self._library.attachment_path)
+        self._engine.submit(ChatTurn(job_id, meta.id, prompt, self._options(stream)))
+
+    def _offered(self, meta: ConversationMeta) -> tuple[ToolSpec, ...]:
+        """The chat's tools, where the model was taught to use any."""
+        if self._model is None or not self._model.capabilities.tools:
+            return ()
+        return tuple(tool.spec() for tool in TOOLS if tool.name in meta.tools)
+
+    def _options(self, stream: AnswerStream) -> ReplyOptions:
+        meta, settings = stream.conversation.meta, self._settings()
         return ReplyOptions(
             preset=meta.preset,
             max_tokens=settings.max_reply_tokens,
             think=meta.think,
+            tools=stream.offered,
             json_schema=meta.json_schema,
             context_tokens=settings.context_tokens,
         )
@@ -319,6 +347,25 @@ class ChatController(QObject):
         """Think before answering in this chat."""
         self._change_meta(think=think)
 
+    def set_tools(self, names: Sequence[str]) -> None:
+        """The tools the model may ask for in this chat; a yes given before counts no longer."""
+        kept = tuple(n for n in self._conversation.meta.allowed_tools if n in names)
+        self._change_meta(tools=tuple(names), allowed_tools=kept)
+
+    def decide(self, message_id: str, decision: Decision) -> None:
+        """Allow or decline the tool this answer waits for."""
+        self.tools.decide(message_id, decision)
+
+    def set_model(self, model: ModelInfo | None) -> None:
+        """Another model is loaded, or none."""
+        self._model = model
+        self.drafts.set_model(model)
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """The loaded model."""
+        return self._model
+
     def set_json_schema(self, schema: str) -> None:
         """Answers must obey this JSON schema; empty for free text."""
         self._change_meta(json_schema=schema)
@@ -364,12 +411,58 @@ class ChatController(QObject):
             case Notice():
                 self.notice.emit(event.text)
             case JobFinished():
-                stopped = event.reason is FinishReason.CANCELLED
-                state = MessageState.STOPPED if stopped else MessageState.DONE
-                self._end(event.job_id, stream, replace_usage(stream, event, state))
+                self._on_round_end(event, stream)
             case JobFailed():
                 failure = Failure(event.kind, event.message, event.remedy, event.detail)
                 self._end(event.job_id, stream, stream.message(MessageState.FAILED, failure))
+
+    def _on_round_end(self, event: JobFinished, stream: AnswerStream) -> None:
+        """The answer is complete, unless it waits for tools."""
+        usage = stream.spent(event.usage)
+        wants_tools = stream.offered and stream.open_call() is not None
+        if wants_tools and event.reason in (FinishReason.STOP, FinishReason.TOOL):
+            if stream.rounds <= MAX_ROUNDS:
+                stream.paused = True
+                self.tools.begin(stream)
+                return
+            self.notice.emit(f"The answer was ended because it used tools {MAX_ROUNDS} times.")
+        stopped = event.reason is FinishReason.CANCELLED
+        state = MessageState.STOPPED if stopped else MessageState.DONE
+        self._end(event.job_id, stream, replace(stream.message(state), usage=usage))
+
+    # --- tools -----------------------------------------------------------------------------------
+
+    def _on_asking(self, answer_id: str) -> None:
+        self._on_tool(answer_id)
+        self.asking.emit(answer_id)
+
+    def _on_tool(self, answer_id: str) -> None:
+        stream = self._stream_of(answer_id)
+        if stream is not None:
+            self._update(stream, MessageState.STREAMING)
+
+    def _go_on(self, answer_id: str) -> None:
+        """All tools of a round have answered: the model reads that and speaks on."""
+        job_id = next(j for j, s in self._streams.items() if s.answer_id == answer_id)
+        stream = self._streams.pop(job_id)
+        stream.go_on()
+        answer = stream.message(MessageState.STREAMING)
+        stream.conversation.replace(answer)
+        self._submit(stream, stream.conversation.path_to(answer_id))
+
+    def _on_allowed(self, conversation_id: str, name: str) -> None:
+        for stream in self._streams.values():
+            conversation = stream.conversation
+            if conversation.id == conversation_id and name not in conversation.meta.allowed_tools:
+                conversation.update_meta(allowed_tools=(*conversation.meta.allowed_tools, name))
+                self._list.update(conversation.meta)
+
+    def _stream_of(self, answer_id: str) -> AnswerStream | None:
+        return next((s for s in self._streams.values() if s.answer_id == answer_id), None)
+
+    def close(self) -> None:
+        """End the thread tools run on."""
+        self._box.close()
 
     def _update(self, stream: AnswerStream, state: MessageState) -> None:
         stream.conversation.replace(stream.message(state))
@@ -403,11 +496,6 @@ class ChatController(QObject):
                 stream.unsaved = False
                 message = stream.conversation[stream.answer_id]
                 self._library.save_message(stream.conversation.id, message)
-
-
-def replace_usage(stream: AnswerStream, event: JobFinished, state: MessageState) -> Message:
-    """The finished message with what it cost."""
-    return replace(stream.message(state), usage=event.usage)
 
 
 def _media_of(message: Message) -> tuple[MediaPart, ...]:

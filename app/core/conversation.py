@@ -142,11 +142,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the tool answered to call `id`."""
+    """What the tool answered to call `id`; outcome: "done", "failed" or "declined"."""
 
     name: str
     content: str
     id: str = ""
+    outcome: str = "done"
 
 
 Part = Text | Image | Audio | Video | Document | Thought | ToolCall | ToolResult
@@ -234,6 +235,7 @@ class ConversationMeta:
     """Everything about a conversation but its messages; what the list shows.
 
     created and updated in seconds since the epoch; model is a folder, empty for "the loaded one".
+    tools: names of those the model may ask for; allowed_tools: of those that need no further yes.
     """
 
     id: str
@@ -247,6 +249,7 @@ class ConversationMeta:
     model: str = ""
     created: float = 0.0
     updated: float = 0.0
+    allowed_tools: tuple[str, ...] = ()
 
 
 def new_id() -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core import commands
-from app.core.commands import EngineOptions, Job, PromptText, Query
+from app.core.commands import EngineOptions, Job, Query
 from app.core.errors import AppError, ErrorKind
 from app.core.events import (
     Answer,
@@ -299,7 +299,7 @@ def _count(query: commands.CountTokens, loaded: LoadedModel) -> TokensCounted:
     guess = questions.estimate(query, loaded.context_tokens)
     counts, exact = [], True
     for message, rough in zip(query.messages, guess.per_message, strict=True):
-        texts = [part.text for part in message.parts if isinstance(part, PromptText)]
+        texts = [words for part in message.parts if (words := questions.written(part))]
         tokens = sum(len(loaded.processor.tokenizer.encode(text)) for text in texts)
         media = rough - questions.estimate_text(texts)
         exact = exact and media <= questions.TURN_TOKENS

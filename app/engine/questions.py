@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.core import commands
 from app.core.commands import Query
+from app.core.conversation import ToolCall, ToolResult
 from app.core.events import (
     Answer,
     Capabilities,
@@ -118,6 +119,18 @@ def model_info(checkpoint: hub.Checkpoint) -> ModelInfo:
     )
 
 
+def written(part: commands.PromptPart) -> str:
+    """What a part adds to the prompt in words; empty for media."""
+    match part:
+        case commands.PromptText():
+            return part.text
+        case ToolCall():
+            return f"{part.name} {part.arguments}"
+        case ToolResult():
+            return f"{part.name} {part.content}"
+    return ""
+
+
 def estimate_text(texts: list[str]) -> int:
     """Rough tokens of the words alone."""
     return sum(-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts)
@@ -129,9 +142,9 @@ def estimate(query: commands.CountTokens, context: int = 0) -> TokensCounted:
     for message in query.messages:
         tokens = TURN_TOKENS
         for part in message.parts:
-            if isinstance(part, commands.PromptText):
-                tokens += -(-len(part.text) // CHARACTERS_PER_TOKEN)
-            elif isinstance(part, commands.PromptMedia):
+            if isinstance(part, commands.PromptMedia):
                 tokens += part.detail.budget or MEDIA_TOKENS
+            else:
+                tokens += -(-len(written(part)) // CHARACTERS_PER_TOKEN)
         counts.append(tokens)
     return TokensCounted(query.query_id, sum(counts), context, False, tuple(counts))

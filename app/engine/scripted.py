@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from app.core import commands
 from app.core.commands import Job, PromptMedia, PromptMessage, PromptText, Query
-from app.core.conversation import Role, ToolCall, Usage
+from app.core.conversation import Role, ToolCall, ToolResult, Usage
 from app.core.errors import AppError, ErrorKind
 from app.core.events import (
     Answer,
@@ -283,11 +283,17 @@ def _break(failing: Failing) -> None:
 def _last_text(messages: tuple[PromptMessage, ...]) -> str:
     users = [message for message in messages if message.role in (Role.USER, Role.TOOL)]
     parts = users[-1].parts if users else ()
-    return " ".join(part.text for part in parts if isinstance(part, PromptText))
+    return " ".join(
+        part.text if isinstance(part, PromptText) else part.content
+        for part in parts
+        if isinstance(part, PromptText | ToolResult)
+    )
 
 
 def _echo(message: PromptMessage) -> str:
     text = _last_text((message,))
+    if message.role is Role.TOOL:
+        return f"The tool says: {text}"
     media = [part for part in message.parts if isinstance(part, PromptMedia)]
     seen = "".join(f" I got {part.kind.value} “{part.name}”." for part in media)
     return (f"You wrote: {text}" if text else "") + seen

@@ -70,6 +70,10 @@ class Library(QObject):
         """Search on the writer thread; `search_done` follows."""
         self._submit(lambda: self.search_done.emit(query, self._writer_store.search(query)))
 
+    def search_chat(self, conversation_id: str, query: str) -> Future[list[SearchHit]]:
+        """Search one conversation on the writer thread, after what is still to be saved."""
+        return self._writer.submit(self._writer_store.search_in, conversation_id, query)
+
     def attachment_path(self, attachment: Attachment) -> Path:
         """Where the copy lies."""
         return self._attachments.path(attachment)

@@ -26,7 +26,8 @@ from app.store.sqlite import connected, transaction
 from app.store.words import has_word_breaks
 
 _META_COLUMNS = (
-    "id, title, pinned, system_prompt, preset, think, tools, json_schema, model, created, updated"
+    "id, title, pinned, system_prompt, preset, think, tools, json_schema, model, created, updated,"
+    " allowed_tools"
 )
 _INTERRUPTED = {
     "kind": ErrorKind.ENGINE_STOPPED.value,
@@ -94,6 +95,11 @@ class ConversationStore:
         hits += self._search_messages(words, limit)
         return hits[:limit]
 
+    def search_in(self, conversation_id: str, query: str, limit: int = 50) -> list[SearchHit]:
+        """Where all the words occur in one conversation, the newest message first."""
+        words = query.split()
+        return self._search_messages(words, limit, conversation_id) if words else []
+
     def _search_titles(self, words: Sequence[str], limit: int) -> list[SearchHit]:
         clause = " AND ".join("title LIKE ? ESCAPE '\\'" for _ in words)
         rows = self._db.execute(
@@ -103,10 +109,14 @@ class ConversationStore:
         )
         return [SearchHit(each, "", title, title, updated) for each, title, updated in rows]
 
-    def _search_messages(self, words: Sequence[str], limit: int) -> list[SearchHit]:
+    def _search_messages(
+        self, words: Sequence[str], limit: int, conversation_id: str = ""
+    ) -> list[SearchHit]:
+        within = (conversation_id, conversation_id)
         start = (
             "SELECT c.id, m.id, c.title, {snippet}, c.updated FROM {tables}"
-            " JOIN conversations c ON c.id = m.conversation_id WHERE c.deleted IS NULL AND {match}"
+            " JOIN conversations c ON c.id = m.conversation_id WHERE c.deleted IS NULL"
+            " AND (? = '' OR c.id = ?) AND {match}"
             " ORDER BY c.updated DESC, m.seq DESC LIMIT ?"
         )
         if all(has_word_breaks(word) for word in words):
@@ -116,13 +126,13 @@ class ConversationStore:
                 match="messages_search MATCH ?",
             )
             quoted = " ".join('"' + word.replace('"', '""') + '"*' for word in words)
-            rows = self._db.execute(sql, (quoted, limit))
+            rows = self._db.execute(sql, (*within, quoted, limit))
         else:
             # The index knows whole words only; scripts without spaces are searched by substring.
             clause = " AND ".join("m.text LIKE ? ESCAPE '\\'" for _ in words)
             snippet = "substr(m.text, max(1, instr(m.text, ?) - 20), 80)"
             sql = start.format(snippet=snippet, tables="messages m", match=clause)
-            rows = self._db.execute(sql, (words[0], *map(_like, words), limit))
+            rows = self._db.execute(sql, (words[0], *within, *map(_like, words), limit))
         return [SearchHit(*row) for row in rows]
 
     # --- writing ---------------------------------------------------------------------------------
@@ -141,11 +151,12 @@ class ConversationStore:
             meta.model,
             meta.created,
             meta.updated,
+            records.dumps(meta.allowed_tools),
         )
         updates = ", ".join(f"{name} = excluded.{name}" for name in _META_COLUMNS.split(", ")[1:])
         self._db.execute(
             f"INSERT INTO conversations ({_META_COLUMNS})"
-            f" VALUES ({', '.join('?' * 11)}) ON CONFLICT(id) DO UPDATE SET {updates}",
+            f" VALUES ({', '.join('?' * len(values))}) ON CONFLICT(id) DO UPDATE SET {updates}",
             values,
         )
 
@@ -269,6 +280,7 @@ def _meta(row: tuple[Any, ...]) -> ConversationMeta:
         model=row[8],
         created=row[9],
         updated=row[10],
+        allowed_tools=tuple(json.loads(row[11])),
     )
 
 

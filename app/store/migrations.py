@@ -83,7 +83,11 @@ _DOCUMENTS: Step = (
     END""",
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _DOCUMENTS)
+_ALLOWED_TOOLS: Step = (
+    "ALTER TABLE conversations ADD COLUMN allowed_tools TEXT NOT NULL DEFAULT '[]'",
+)
+
+STEPS: tuple[Step, ...] = (_FIRST, _DOCUMENTS, _ALLOWED_TOOLS)
 
 
 class NewerDatabaseError(Exception):
