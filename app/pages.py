@@ -177,11 +177,15 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     """The documents page; its worker is started when the first file is opened."""
     from app.controllers.chat_controller import ChatController
     from app.controllers.document_asking import DocumentAsking
+    from app.controllers.document_camera import DocumentCamera
     from app.controllers.document_controller import DocumentController
     from app.controllers.document_export import DocumentExport
+    from app.services.document_camera import open_page_camera
     from app.services.document_export import ExportService
     from app.services.document_library import DocumentLibrary
     from app.services.document_pages import DocumentPages
+    from app.services.permissions import QtPermissions
+    from app.services.sound_devices import DeviceWatch
     from app.ui.documents.page import DocumentsPage
 
     library = DocumentLibrary(app.paths.database, parent=window)
@@ -193,7 +197,18 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
         app.library, app.engine, state.conversations, lambda: state.settings.settings, window
     )
     asking = DocumentAsking(controller, library, app.library, app.engine, chat, window)
-    page = DocumentsPage(window.theme, controller, asking, export, state.models, state.settings)
+    camera = DocumentCamera(
+        controller,
+        QtPermissions(),
+        lambda clock: open_page_camera(clock, state.settings.settings.camera),
+        app.paths.documents,
+        window,
+    )
+    DeviceWatch(window).cameras_changed.connect(camera.look_again)
+    qt_application().aboutToQuit.connect(camera.end)
+    page = DocumentsPage(
+        window.theme, controller, asking, export, camera, state.models, state.settings
+    )
     page.chat_wanted.connect(window.open_chat)
     page.models_wanted.connect(lambda: window.show_page("models"))
     page.done.connect(window.job_done)

@@ -154,6 +154,10 @@ class DocumentController(QObject):
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{time.strftime('%Y-%m-%d %H.%M.%S')} {new_id()[:6]}.png"
         path.write_bytes(png)
+        return self.add_own(path, name)
+
+    def add_own(self, path: Path, name: str) -> str:
+        """Read a file of the app's own folder; it goes when its document is deleted."""
         document_id = self._add(str(path), name)
         self.list_changed.emit()
         self.show(document_id, 0)
@@ -193,11 +197,17 @@ class DocumentController(QObject):
         self.retry(document_id)
 
     def delete(self, document_id: str) -> None:
-        """Forget a document and what was read of it; the file itself stays."""
+        """Forget a document and what was read of it.
+
+        The person's file stays; a pasted or taken picture, which only this folder has, goes too.
+        """
         document = self._documents[document_id]
         self.reading.stop(document)
         del self._documents[document_id]
         self._library.delete(document_id)
+        path = Path(document.record.path)
+        if path.parent == self._folder.absolute():
+            path.unlink(missing_ok=True)
         if self._current == document_id:
             self.show("", -1)
         self.list_changed.emit()

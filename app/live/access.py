@@ -67,9 +67,9 @@ def settings_link(capture: Capture) -> str:
     return f"x-apple.systempreferences:com.apple.preference.security?{_PANES[capture]}"
 
 
-def access_card(capture: Capture, access: Access) -> AccessCard | None:
-    """The card for a state; None where everything is well."""
-    name, without = _NAMES[capture], _WITHOUT[capture]
+def access_card(capture: Capture, access: Access, without: str = "") -> AccessCard | None:
+    """The card for a state; None where everything is well. without: what works all the same."""
+    name, without = _NAMES[capture], without or _WITHOUT[capture]
     match access:
         case Access.GRANTED:
             return None

@@ -23,7 +23,8 @@ from app.live.clock import Clock
 log = logging.getLogger(__name__)
 
 FrameSink = Callable[[np.ndarray, float], object]
-_LONGEST_SIDE = 1280
+LONGEST_SIDE = 1280
+"""Pixels of the longer side of a frame where nothing else is asked for: enough to look at."""
 _LOST_AFTER_FAILURES = 30
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SCREEN = "screen"
@@ -96,8 +97,8 @@ def opencv_order(ids: list[str], platform: str = sys.platform) -> dict[str, int]
 class _ThreadedCamera:
     """A thread that reads pictures from an iterator made in `_pictures`."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, longest: int) -> None:
+        self._clock, self._longest = clock, longest
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._problem: Access | None = None
@@ -138,8 +139,8 @@ class _ThreadedCamera:
 class DeviceCamera(_ThreadedCamera):
     """A camera opened by OpenCV (AVFoundation on macOS, V4L2 on Linux)."""
 
-    def __init__(self, clock: Clock, index: int) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: Clock, index: int, longest: int = LONGEST_SIDE) -> None:
+        super().__init__(clock, longest)
         self._index = index
 
     def _pictures(self) -> Iterator[np.ndarray]:
@@ -159,7 +160,7 @@ class DeviceCamera(_ThreadedCamera):
         try:
             while not self._stop.is_set() and failures < _LOST_AFTER_FAILURES:
                 if bgr is not None:
-                    yield _rgb(bgr)
+                    yield _rgb(bgr, self._longest)
                 good, bgr = capture.read()
                 failures = 0 if good else failures + 1
                 if not good:
@@ -176,8 +177,10 @@ class VideoFileCamera(_ThreadedCamera):
         CameraError: it cannot be read.
     """
 
-    def __init__(self, clock: Clock, path: Path, *, loop: bool = True) -> None:
-        super().__init__(clock)
+    def __init__(
+        self, clock: Clock, path: Path, *, loop: bool = True, longest: int = LONGEST_SIDE
+    ) -> None:
+        super().__init__(clock, longest)
         self._path, self._loop = path, loop
 
     def _pictures(self) -> Iterator[np.ndarray]:
@@ -192,7 +195,7 @@ class VideoFileCamera(_ThreadedCamera):
             while not self._stop.is_set():
                 good, bgr = capture.read()
                 if good:
-                    last = _rgb(bgr)
+                    last = _rgb(bgr, self._longest)
                 elif last is None:
                     return
                 elif self._loop:
@@ -211,14 +214,16 @@ class PictureFolderCamera(_ThreadedCamera):
         CameraError: there is none that can be read.
     """
 
-    def __init__(self, clock: Clock, path: Path, seconds: float = 2.0) -> None:
-        super().__init__(clock)
+    def __init__(
+        self, clock: Clock, path: Path, seconds: float = 2.0, longest: int = LONGEST_SIDE
+    ) -> None:
+        super().__init__(clock, longest)
         self._path, self._seconds = path, seconds
 
     def _pictures(self) -> Iterator[np.ndarray]:
         files = [self._path] if self._path.is_file() else sorted(self._path.iterdir())
         pictures = [p for p in files if p.suffix.lower() in PICTURES]
-        loaded = [rgb for p in pictures if (rgb := _load_picture(p)) is not None]
+        loaded = [rgb for p in pictures if (rgb := _load_picture(p, self._longest)) is not None]
         if not loaded:
             raise CameraError(
                 Access.NO_DEVICE, f"“{self._path.name}” holds no picture that can be shown."
@@ -285,14 +290,23 @@ def open_source(clock: Clock, what: str) -> CameraSource:
 
         device = devices[0]
         return FallbackCamera(DeviceCamera(clock, device.index), QtCamera(clock, device.id))
+    return open_file(clock, what)
+
+
+def open_file(clock: Clock, what: str, longest: int = LONGEST_SIDE) -> CameraSource:
+    """A film, a picture or a folder of pictures as a camera.
+
+    Raises:
+        CameraError: there is no such thing.
+    """
     if not what:
         raise CameraError(Access.NO_DEVICE, "No camera was found. Connect one and try again.")
     path = Path(what)
     if not path.exists():
         raise CameraError(Access.NO_DEVICE, f"“{what}” does not exist.")
     if path.is_dir() or path.suffix.lower() in PICTURES:
-        return PictureFolderCamera(clock, path)
-    return VideoFileCamera(clock, path)
+        return PictureFolderCamera(clock, path, longest=longest)
+    return VideoFileCamera(clock, path, longest=longest)
 
 
 def _open_capture(what: int | str) -> Any:
@@ -307,20 +321,20 @@ def _open_capture(what: int | str) -> Any:
     return capture
 
 
-def _load_picture(path: Path) -> np.ndarray | None:
+def _load_picture(path: Path, longest: int) -> np.ndarray | None:
     cv2 = _cv2()
     bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    return None if bgr is None else _rgb(bgr)
+    return None if bgr is None else _rgb(bgr, longest)
 
 
-def _rgb(bgr: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(fitted(bgr)[:, :, ::-1])
+def _rgb(bgr: np.ndarray, longest: int) -> np.ndarray:
+    return np.ascontiguousarray(fitted(bgr, longest)[:, :, ::-1])
 
 
-def fitted(picture: np.ndarray) -> np.ndarray:
-    """A copy of a picture with at most 1280 pixels on the longer side."""
+def fitted(picture: np.ndarray, longest: int = LONGEST_SIDE) -> np.ndarray:
+    """A copy of a picture with at most `longest` pixels on the longer side."""
     height, width = picture.shape[:2]
-    scale = _LONGEST_SIDE / max(height, width)
+    scale = longest / max(height, width)
     if scale >= 1:
         return np.array(picture)
     size = (round(width * scale), round(height * scale))

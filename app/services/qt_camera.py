@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtMultimedia import (
     QCamera,
+    QCameraDevice,
     QMediaCaptureSession,
     QMediaDevices,
     QScreenCapture,
@@ -21,14 +22,14 @@ from PySide6.QtMultimedia import (
 
 from app.live.access import Access
 from app.live.clock import Clock
-from app.services.camera import CameraError, FrameSink, fitted
+from app.services.camera import LONGEST_SIDE, CameraError, FrameSink, fitted
 
 log = logging.getLogger(__name__)
 
 _FIRST_PICTURE_MS = 4000
 
 
-def rgb_of(frame: QVideoFrame) -> np.ndarray | None:
+def rgb_of(frame: QVideoFrame, longest: int = LONGEST_SIDE) -> np.ndarray | None:
     """A frame as uint8 [height, width, 3]; None where it cannot be read."""
     image = frame.toImage()
     if image.isNull():
@@ -36,7 +37,7 @@ def rgb_of(frame: QVideoFrame) -> np.ndarray | None:
     image = image.convertToFormat(QImage.Format.Format_RGB888)
     width, height = image.width(), image.height()
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(height, image.bytesPerLine())
-    return fitted(rows[:, : 3 * width].reshape(height, width, 3))
+    return fitted(rows[:, : 3 * width].reshape(height, width, 3), longest)
 
 
 class _QtSource(QObject):
@@ -117,8 +118,12 @@ class QtCamera(_QtSource):
             raise CameraError(Access.NO_DEVICE, "No camera was found. Connect one and try again.")
         self._camera = QCamera(found[0], self)
         self._camera.errorOccurred.connect(lambda _kind, words: self._failed(Access.LOST, words))
+        self._set_format(self._camera, found[0])
         session.setCamera(self._camera)
         self._camera.start()
+
+    def _set_format(self, camera: QCamera, device: QCameraDevice) -> None:
+        """The format that the system prefers; whoever needs another one chooses here."""
 
     def _close(self) -> None:
         if self._camera is not None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from app.services.camera import open_file
+from app.services.document_camera import LONGEST_SIDE
 from tests.documents import reader_files
+from tests.live.fakes import FakePermissions
 from tests.tools.screenshots import Stage, each_look, stage
 
 PAGE = """# Rent and costs
@@ -43,9 +46,30 @@ def render_all(target: Path) -> None:
         show.window.show_page("documents")
         each_look(show, "documents-empty")
         folder = show.picture.parent
+        _render_camera(show, folder)
         _render_reading(show, folder)
         _render_question(show)
         _render_states(show, folder)
+
+
+def _render_camera(show: Stage, folder: Path) -> None:
+    """Three photographs of a page waiting to be read, and no camera at all."""
+    page = show.window.page("documents")
+    camera = page._photographs
+    camera._permissions = FakePermissions()
+    photo = reader_files.photo(folder / "page.jpg")
+    camera._make_camera = lambda clock: open_file(clock, str(photo), LONGEST_SIDE)
+    page.photograph()
+    show.wait(lambda: camera.outline is not None, 60)
+    for _ in range(3):
+        camera.take()
+    each_look(show, "documents-camera")
+    camera.shots.clear()
+    camera.close()
+    camera._make_camera = lambda clock: open_file(clock, "", LONGEST_SIDE)
+    camera.open()
+    each_look(show, "documents-no-camera")
+    page._documents.show("", -1)
 
 
 def _render_reading(show: Stage, folder: Path) -> None:

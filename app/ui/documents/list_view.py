@@ -162,9 +162,10 @@ class HitRow(TextButton):
 
 
 class DocumentsList(QWidget):
-    """`files_wanted`, `sample_wanted`."""
+    """`files_wanted`, `camera_wanted`, `sample_wanted`."""
 
     files_wanted = Signal()
+    camera_wanted = Signal()
     sample_wanted = Signal()
 
     def __init__(self, theme: Theme, documents: DocumentController, *, sample: bool) -> None:
@@ -190,7 +191,12 @@ class DocumentsList(QWidget):
         column.setContentsMargins(24, 20, 24, 32)
         column.setSpacing(theme.px(8))
         head = QHBoxLayout()
+        head.setSpacing(theme.px(8))
         head.addWidget(Label("Documents", "title"), 1)
+        self.camera_button = TextButton(theme, "Photograph …", icon_name="camera")
+        self.camera_button.setToolTip("Photograph pages with the camera")
+        self.camera_button.clicked.connect(self.camera_wanted)
+        head.addWidget(self.camera_button)
         self.open_button = TextButton(theme, "Open …", icon_name="plus")
         self.open_button.clicked.connect(self.files_wanted)
         head.addWidget(self.open_button)
@@ -231,6 +237,9 @@ class DocumentsList(QWidget):
         choose = TextButton(theme, "Choose files …", "primary")
         choose.clicked.connect(self.files_wanted)
         row.addWidget(choose)
+        self.photograph_button = TextButton(theme, "Photograph a page …", icon_name="camera")
+        self.photograph_button.clicked.connect(self.camera_wanted)
+        row.addWidget(self.photograph_button)
         self.sample_button = TextButton(theme, "Read the sample page")
         self.sample_button.clicked.connect(self.sample_wanted)
         self.sample_button.setVisible(self._has_sample)
@@ -262,6 +271,7 @@ class DocumentsList(QWidget):
         self.invitation.setVisible(not documents)
         self.search.setVisible(bool(documents))
         self.open_button.setVisible(bool(documents))
+        self.camera_button.setVisible(bool(documents))
 
     def _act(self, what: str, document_id: str) -> None:
         match what:

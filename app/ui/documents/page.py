@@ -7,6 +7,7 @@ from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QStackedWidget, QVBoxLayout, QWidget
 
 from app.controllers.document_asking import DocumentAsking
+from app.controllers.document_camera import DocumentCamera
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_export import DocumentExport
 from app.controllers.model_controller import ModelController
@@ -17,6 +18,7 @@ from app.core.paths import samples_dir
 from app.documents.export import ExportFormat
 from app.services.screen_picture import clipboard_picture
 from app.ui.documents.ask_pane import AskPane
+from app.ui.documents.camera_view import CameraView
 from app.ui.documents.list_view import DocumentsList
 from app.ui.documents.problem_card import ProblemCard
 from app.ui.documents.reader_view import ReaderView
@@ -49,6 +51,7 @@ class DocumentsPage(QWidget):
         documents: DocumentController,
         asking: DocumentAsking,
         export: DocumentExport,
+        camera: DocumentCamera,
         models: ModelController,
         settings: SettingsController,
     ) -> None:
@@ -58,6 +61,7 @@ class DocumentsPage(QWidget):
         self._theme = theme
         self._documents = documents
         self._export = export
+        self._photographs = camera
         self._models = models
         self._settings = settings
         sample = samples_dir() / SAMPLE
@@ -67,8 +71,9 @@ class DocumentsPage(QWidget):
         self.problem = ProblemCard(theme)
         self.reader.notes.addWidget(self.problem)
         self.stack = QStackedWidget()
-        self.stack.addWidget(self.list)
-        self.stack.addWidget(self.reader)
+        self.camera = CameraView(theme, camera)
+        for view in (self.list, self.reader, self.camera):
+            self.stack.addWidget(view)
         self.notice = NoticeBar(theme, self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -88,6 +93,9 @@ class DocumentsPage(QWidget):
         self._models.state_changed.connect(self._show_problem)
         self._settings.changed.connect(self._on_setting)
         self.list.files_wanted.connect(self.choose_files)
+        self.list.camera_wanted.connect(self.photograph)
+        self.camera.back.connect(lambda: documents.show("", -1))
+        self._photographs.failed.connect(self._on_failed)
         self.list.sample_wanted.connect(lambda: documents.add([str(samples_dir() / SAMPLE)]))
         bar.back.connect(lambda: documents.show("", -1))
         bar.read.connect(lambda: documents.read_all(self._id))
@@ -117,6 +125,11 @@ class DocumentsPage(QWidget):
         paths, _ = QFileDialog.getOpenFileNames(self, "Read documents")
         if paths:
             self.open_files(paths)
+
+    def photograph(self) -> None:
+        """Take pages with the camera."""
+        self._documents.show("", -1)
+        self.stack.setCurrentWidget(self.camera)
 
     # --- what happens ----------------------------------------------------------------------------
 
