@@ -18,8 +18,8 @@ from typing import Any
 
 from mlx_gemma4.config import Gemma4Config
 from mlx_gemma4.errors import Gemma4Error, HubError
+from mlx_gemma4.file_headers import tensor_headers
 from mlx_gemma4.hub_download import Progress, download
-from mlx_gemma4.plan import tensor_headers
 from mlx_gemma4.published import ARCHITECTURES, published_config
 
 _LMSTUDIO_FOLDERS = ("~/.lmstudio/models", "~/.cache/lm-studio/models")

@@ -18,6 +18,8 @@ from dataclasses import replace
 from mlx_gemma4.config import Gemma4Config, TextConfig
 
 TOWERS = ("vision_tower", "vision_embedder", "embed_vision", "audio_tower", "embed_audio")
+PLE_TABLE = "language_model.embed_tokens_per_layer"
+"""The per-layer embedding table of E2B and E4B: half of a 4-bit E2B, read one row per token."""
 _TEXT_HEADS = frozenset(
     (
         "embed_tokens",

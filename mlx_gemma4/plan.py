@@ -7,20 +7,19 @@ chunk and one encoded picture hold at a time, see :func:`_prefill_bytes`.
 
 from __future__ import annotations
 
-import json
 import platform
-import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import psutil
 
 from mlx_gemma4.config import AudioConfig, Gemma4Config, TextConfig, VisionConfig
-from mlx_gemma4.errors import WeightsError
+from mlx_gemma4.file_headers import tensor_headers
+from mlx_gemma4.key_table import PLE_TABLE, canonical_name
 from mlx_gemma4.tensors import (
     QUANTISABLE,
     checkpoint_tensors,
@@ -30,6 +29,9 @@ from mlx_gemma4.tensors import (
 )
 
 Verdict = Literal["fits", "tight", "wont"]
+OnDisk = Literal["auto", "on", "off"]
+"""Where the per-layer embedding table of E2B and E4B is kept: "auto" leaves it on disk when memory
+would be tight with it."""
 
 GIB = 1 << 30
 IMAGE_BUDGETS = (70, 140, 280, 560, 1120)
@@ -41,7 +43,6 @@ RESERVE = 1 * GIB
 """Left to the window's process, the sound and camera buffers and the allocator's slack."""
 COMFORT = 0.85
 """Up to this share of the limit a model "fits"; above it other apps feel it ("tight")."""
-MAX_HEADER = 100 << 20
 
 # Stored bits per weight, scales included (affine: 32 bits of scale and bias per 64 weights).
 BITS_PER_WEIGHT: Mapping[str, float] = {
@@ -54,6 +55,7 @@ BITS_PER_WEIGHT: Mapping[str, float] = {
     "mxfp4": 4.25,
     "nvfp4": 4.5,
 }
+_SMALLER = ("8bit", "6bit", "4bit")
 # Towers and the projection into the per-layer inputs lose too much when quantised (traps T8, T33).
 _KEPT_PLAIN = ("vision_", "audio_", "embed_", "language_model.per_layer_model_projection")
 _DTYPE_BYTES = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -77,7 +79,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes by purpose, the verdict, and what would make it fit (whole sentences)."""
+    """Bytes by purpose, the verdict, and what would make it fit (whole sentences).
+
+    ``weights`` are those in memory; ``on_disk`` is what stays in the file and is read by row.
+    """
 
     weights: int
     kv: int
@@ -87,11 +92,19 @@ class Plan:
     limit: int
     verdict: Verdict
     advice: tuple[str, ...] = ()
+    on_disk: int = 0
 
     @property
     def total(self) -> int:
         """What must be there at the worst moment, reserve included."""
         return self.weights + self.kv + max(self.activations, self.prefill_peak) + self.reserve
+
+
+class _Weights(NamedTuple):
+    """Bytes of all weights, and of these the per-layer embedding table."""
+
+    total: int
+    table: int
 
 
 def this_machine() -> Machine:
@@ -108,6 +121,7 @@ def plan(
     image_budget: int = 280,
     quant: str | None = None,
     kv_bits: int | None = None,
+    ple_on_disk: OnDisk = "off",
     machine: Machine | None = None,
 ) -> Plan:
     """Estimate the memory of a checkpoint folder or of a configuration at a quantisation.
@@ -119,6 +133,7 @@ def plan(
         quant: a key of :data:`BITS_PER_WEIGHT` for a configuration; ``None`` means ``bf16``.
             A folder is taken as stored.
         kv_bits: keep keys and values of full layers in 8 or 4 bits; ``None`` keeps them whole.
+        ple_on_disk: where the per-layer embedding table is, see :data:`OnDisk`.
         machine: the machine to judge; the present one by default.
 
     Raises:
@@ -131,30 +146,42 @@ def plan(
     else:
         config = Gemma4Config.from_path(source)
         weights = _weights_in(Path(source), config, machine)
-    first = _plan(config, weights, context, image_budget, machine, kv_bits)
+    on_disk = ple_on_disk == "on"
+    request = _Request(config, weights, context, image_budget, machine, kv_bits, on_disk)
+    first = request.judged()
+    if first.verdict != "fits" and ple_on_disk == "auto" and weights.table:
+        request = request._replace(on_disk=True)
+        first = request.judged()
     if first.verdict == "fits":
         return first
     stored = None if not isinstance(source, Gemma4Config) else quant or "bf16"
-    advice = _advice(config, weights, context, image_budget, machine, stored, kv_bits)
-    return replace(first, advice=tuple(advice))
+    return replace(first, advice=tuple(_advice(request, stored)))
 
 
-def _plan(
-    config: Gemma4Config,
-    weights: int,
-    context: int,
-    image_budget: int,
-    machine: Machine,
-    kv_bits: int | None,
-) -> Plan:
-    text = config.text
-    context = min(context, text.max_position_embeddings)
-    item = 2 if machine.metal else 4
-    kv = kv_bytes_per_token(text, item, kv_bits) * context + sliding_kv_bytes(text, item)
-    decode = _decode_bytes(text, item)
-    peak = max(_prefill_bytes(text, context, item), _encode_bytes(config, image_budget, item))
-    rough = Plan(weights, kv, decode, peak, RESERVE, machine.limit, "fits")
-    return replace(rough, verdict=_verdict(rough.total, machine.limit))
+class _Request(NamedTuple):
+    """What a plan is made for."""
+
+    config: Gemma4Config
+    weights: _Weights
+    context: int
+    image_budget: int
+    machine: Machine
+    kv_bits: int | None
+    on_disk: bool
+
+    def judged(self) -> Plan:
+        """The plan, without advice."""
+        text, machine = self.config.text, self.machine
+        context = min(self.context, text.max_position_embeddings)
+        item = 2 if machine.metal else 4
+        kv = kv_bytes_per_token(text, item, self.kv_bits) * context + sliding_kv_bytes(text, item)
+        decode = _decode_bytes(text, item)
+        encode = _encode_bytes(self.config, self.image_budget, item)
+        peak = max(_prefill_bytes(text, context, item), encode)
+        table = self.weights.table if self.on_disk else 0
+        held = self.weights.total - table
+        rough = Plan(held, kv, decode, peak, RESERVE, machine.limit, "fits", on_disk=table)
+        return replace(rough, verdict=_verdict(rough.total, machine.limit))
 
 
 def _verdict(total: int, limit: int) -> Verdict:
@@ -163,52 +190,47 @@ def _verdict(total: int, limit: int) -> Verdict:
     return "tight" if total <= limit else "wont"
 
 
-def _advice(
-    config: Gemma4Config,
-    weights: int,
-    context: int,
-    image_budget: int,
-    machine: Machine,
-    quant: str | None,
-    kv_bits: int | None,
-) -> Iterator[str]:
-    """What to change, the mildest change first; a machine size when nothing else helps."""
-
-    def judged(
-        w: int = weights,
-        c: int = context,
-        budget: int = image_budget,
-        bits: int | None = kv_bits,
-    ) -> Plan:
-        return _plan(config, w, c, budget, machine, bits)
-
+def _advice(request: _Request, quant: str | None) -> Iterator[str]:
+    """What to change, the mildest change of each kind; a machine size when nothing else helps."""
     found = False
-    shorter = context
-    while shorter // 2 >= MIN_CONTEXT:
-        shorter //= 2
-        if judged(c=shorter).verdict == "fits":
-            yield f"A context of {shorter} tokens fits."
+    for changes in _changes(request, quant):
+        fitting = (words for words, changed in changes if changed.judged().verdict == "fits")
+        words = next(fitting, None)
+        if words is not None:
             found = True
-            break
-    for bits in (b for b in (8, 4) if kv_bits is None or b < kv_bits):
-        if judged(bits=bits).verdict == "fits":
-            yield f"Keys and values in {bits} bits fit."
-            found = True
-            break
-    for budget in reversed([b for b in IMAGE_BUDGETS if b < image_budget]):
-        if judged(budget=budget).verdict == "fits":
-            yield f"Pictures of at most {budget} tokens fit."
-            found = True
-            break
-    for smaller in ("8bit", "6bit", "4bit"):
-        lighter = _weights_of(config, smaller, machine)
-        if lighter < weights and smaller != quant and judged(w=lighter).verdict == "fits":
-            yield f"The {smaller.replace('bit', '-bit')} version fits."
-            found = True
-            break
+            yield words
     if not found:
-        needed = _smallest_machine(judged().total)
+        needed = _smallest_machine(request.judged().total)
         yield f"It runs well on a Mac with {needed} GB of memory; a smaller model fits this one."
+
+
+def _changes(request: _Request, quant: str | None) -> Iterator[list[tuple[str, _Request]]]:
+    """Kinds of change, the mildest first: what to say and what would be asked for then."""
+    if request.weights.table and not request.on_disk:
+        words = "With its per-layer embeddings kept on disk it fits."
+        yield [(words, request._replace(on_disk=True))]
+    contexts = [request.context >> n for n in range(1, request.context.bit_length())]
+    yield [
+        (f"A context of {tokens} tokens fits.", request._replace(context=tokens))
+        for tokens in contexts
+        if tokens >= MIN_CONTEXT
+    ]
+    yield [
+        (f"Keys and values in {bits} bits fit.", request._replace(kv_bits=bits))
+        for bits in (8, 4)
+        if request.kv_bits is None or bits < request.kv_bits
+    ]
+    yield [
+        (f"Pictures of at most {budget} tokens fit.", request._replace(image_budget=budget))
+        for budget in reversed(IMAGE_BUDGETS)
+        if budget < request.image_budget
+    ]
+    smaller = [(q, _weights_of(request.config, q, request.machine)) for q in _SMALLER if q != quant]
+    yield [
+        (f"The {q.replace('bit', '-bit')} version fits.", request._replace(weights=weights))
+        for q, weights in smaller
+        if weights.total < request.weights.total
+    ]
 
 
 def _smallest_machine(total: int) -> int:
@@ -218,7 +240,7 @@ def _smallest_machine(total: int) -> int:
     return 512
 
 
-def _weights_of(config: Gemma4Config, quant: str, machine: Machine) -> int:
+def _weights_of(config: Gemma4Config, quant: str, machine: Machine) -> _Weights:
     """Bytes of all weights at a quantisation; towers, norms and PLE projections stay 16 bit.
 
     The router is kept at 8 bits, as published mixtures do (research: spec 7.3).
@@ -227,63 +249,32 @@ def _weights_of(config: Gemma4Config, quant: str, machine: Machine) -> int:
         raise ValueError(f"unknown quantisation {quant!r}; known: {', '.join(BITS_PER_WEIGHT)}")
     plain = 16 if machine.metal else 32
     bits = plain if quant == "bf16" else BITS_PER_WEIGHT[quant]
-    total = 0.0
+    total = table = 0.0
     for name, spec in checkpoint_tensors(config).items():
+        width = bits
         if spec.role not in QUANTISABLE or name.startswith(_KEPT_PLAIN):
-            total += spec.size * plain
+            width = plain
         elif ".router." in name:
-            total += spec.size * max(bits, BITS_PER_WEIGHT["8bit"])
-        else:
-            total += spec.size * bits
-    return int(total / 8)
+            width = max(bits, BITS_PER_WEIGHT["8bit"])
+        total += spec.size * width
+        table += spec.size * width * (name == f"{PLE_TABLE}.weight")
+    return _Weights(int(total / 8), int(table / 8))
 
 
-def _weights_in(folder: Path, config: Gemma4Config, machine: Machine) -> int:
+def _weights_in(folder: Path, config: Gemma4Config, machine: Machine) -> _Weights:
     """Bytes the checkpoint's tensors take once loaded; floats double on a CPU-only backend."""
-    total = 0
+    total = table = 0
     dead = tuple(name.removesuffix("weight") for name in dead_tensors(config.text))
     for name, dtype, shape in tensor_headers(folder):
-        if _canonical(name).startswith(dead):
+        name = canonical_name(name)
+        if name.startswith(dead):
             continue
         width = _DTYPE_BYTES.get(dtype, 4 if dtype in ("U32", "I32") else 8)
         widens = not machine.metal and dtype in ("BF16", "F16")
-        total += prod(shape) * (4 if widens else width)
-    return total
-
-
-def _canonical(name: str) -> str:
-    """Published names and both MLX conversions' names lead to the names of ``tensors``."""
-    name = name.removeprefix("model.")
-    return name.replace("language_model.model.", "language_model.", 1)
-
-
-def tensor_headers(folder: Path) -> Iterator[tuple[str, str, list[int]]]:
-    """Yield ``(name, dtype, shape)`` of every tensor in a folder's ``*.safetensors`` files.
-
-    Raises:
-        WeightsError: there is no such file, or its header cannot be read.
-    """
-    files = sorted(p for p in folder.glob("*.safetensors") if p.name != "adapters.safetensors")
-    if not files:
-        raise WeightsError(f"There are no *.safetensors files in {folder}; download it again.")
-    for path in files:
-        for name, entry in _header(path).items():
-            if name != "__metadata__":
-                yield name, entry["dtype"], entry["shape"]
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """The JSON header of a safetensors file: 8 bytes of length, then that many bytes of JSON."""
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > MAX_HEADER:
-                raise ValueError("header too long")
-            return json.loads(file.read(length))
-    except (OSError, ValueError, struct.error) as error:
-        raise WeightsError(
-            f"{path.name} is damaged ({error}); download the model again."
-        ) from error
+        size = prod(shape) * (4 if widens else width)
+        total += size
+        table += size * name.startswith(f"{PLE_TABLE}.")
+    return _Weights(total, table)
 
 
 def _decode_bytes(text: TextConfig, item: int) -> int:

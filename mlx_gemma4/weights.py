@@ -20,8 +20,10 @@ from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from mlx_gemma4.config import Gemma4Config
+from mlx_gemma4.disk_table import DiskTable, stored_table
 from mlx_gemma4.errors import WeightsError
 from mlx_gemma4.key_table import (
+    PLE_TABLE,
     TOWERS,
     canonical_name,
     is_droppable,
@@ -66,6 +68,7 @@ def load_model(
     progress: Progress | None = None,
     *,
     lazy: bool = False,
+    ple_on_disk: bool = False,
 ) -> Gemma4:
     """Load a checkpoint folder of any known layout.
 
@@ -75,6 +78,8 @@ def load_model(
             the CPU backend, where other types are slow.
         progress: told about bytes materialised.
         lazy: leave the weights unevaluated.
+        ple_on_disk: leave the per-layer embedding table in its file and read it by row; does
+            nothing for models without one.
 
     Raises:
         ConfigError: the folder holds no Gemma 4 configuration.
@@ -92,12 +97,21 @@ def load_model(
     dtype = dtype or default_dtype(plain["language_model.norm.weight"].dtype)
     model = Gemma4(config)
     model.notices.extend(notices)
+    if ple_on_disk and PLE_TABLE in matrices:
+        _leave_on_disk(model, matrices.pop(PLE_TABLE), folder, dtype)
     assign(model, matrices, plain, dtype)
     model.language_model.set_table_dtype(dtype)
     model.eval()
     if not lazy:
         materialise(model, progress)
     return model
+
+
+def _leave_on_disk(model: Gemma4, table: Matrix, folder: Path, dtype: mx.Dtype) -> None:
+    parts = stored_table(checkpoint_files(folder))
+    disk = DiskTable(parts, table.quantization, dtype)
+    model.language_model.embed_tokens_per_layer = disk
+    logger.info("the per-layer embeddings stay on disk: %.2f GB", disk.nbytes / 1e9)
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mlx_gemma4.config import Gemma4Config
+from mlx_gemma4.file_headers import tensor_headers
 from mlx_gemma4.hub import find
 from mlx_gemma4.key_table import canonical_name, is_droppable, without_absent_towers
-from mlx_gemma4.plan import tensor_headers
 from mlx_gemma4.published import ARCHITECTURES, published_config
 from mlx_gemma4.tensors import (
     TensorSpec,
