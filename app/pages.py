@@ -179,6 +179,7 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     from app.controllers.document_asking import DocumentAsking
     from app.controllers.document_camera import DocumentCamera
     from app.controllers.document_controller import DocumentController
+    from app.controllers.document_drop import DropCounter
     from app.controllers.document_export import DocumentExport
     from app.services.document_camera import open_page_camera
     from app.services.document_export import ExportService
@@ -213,6 +214,7 @@ def add_documents_page(app: App, window: MainWindow) -> DocumentController:
     page.models_wanted.connect(lambda: window.show_page("models"))
     page.done.connect(window.job_done)
     window.add_page("documents", "Documents", "scan-text", page, before="models")
+    window.drops.use(DropCounter(pictures, window))
     window.documents_wanted.connect(page.open_files)
     window.documents_wanted.connect(lambda _paths: window.show_page("documents"))
     for service in (pictures, exports, library):

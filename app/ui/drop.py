@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QMimeData
 
 from app.core.events import Capabilities
+
+if TYPE_CHECKING:
+    from app.controllers.document_drop import DropCount
 
 IMAGE = frozenset(["png", "jpg", "jpeg", "heic", "heif", "webp", "gif", "bmp", "tif", "tiff"])
 SOUND = frozenset(["wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "aiff", "aif"])
@@ -30,9 +34,45 @@ def paths_of(data: QMimeData) -> list[str]:
 
 
 def reading_words(paths: Sequence[str]) -> tuple[str, str]:
-    """(words, icon) for files held over the documents page."""
+    """(words, icon) for files held over the documents page, before they are counted."""
     name = PurePath(paths[0]).name if len(paths) == 1 else f"{len(paths)} files"
-    return f"Read {name} page by page", "scan-text"
+    return f"Read {name}", "scan-text"
+
+
+def counted_words(paths: Sequence[str], count: DropCount) -> str:
+    """What will be read, once the files were looked into: `Read 12 pages`."""
+    if count.files == 0:
+        return "There is no document in this folder."
+    if count.files == 1 and len(paths) == 1 and (one := _one_file(paths[0], count)):
+        return one
+    if count.uncounted:
+        return f"Read {_many(count.uncounted, 'file')}"
+    words = []
+    if count.pages:
+        of = f" of {count.paged:,} files" if count.paged > 1 else ""
+        words.append(f"Read {_many(count.pages, 'page')}{of}")
+    if count.texts:
+        begin = "and" if words else "Read"
+        words.append(f"{begin} the text of {_many(count.texts, 'file')}")
+    rest = []
+    if count.locked:
+        rest.append(f"{count.locked:,} {'asks' if count.locked == 1 else 'ask'} for a password")
+    if count.refused:
+        rest.append(f"{count.refused:,} cannot be read")
+    return " · ".join([" ".join(words), *rest] if words else rest)
+
+
+def _one_file(path: str, count: DropCount) -> str:
+    name = PurePath(path).name
+    if count.locked:
+        return f"Open {name} with its password"
+    if count.refused:
+        return f"{name} cannot be read"
+    return f"Read the text of {name}" if count.texts else ""
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def drop_words(
@@ -64,6 +104,11 @@ def drop_words(
     }
     icons = {"image": "image", "audio": "ear", "video": "film", "document": "file-text"}
     return words[kind], icons.get(kind, "paperclip")
+
+
+def are_documents(paths: Sequence[str]) -> bool:
+    """Every one of them looks like a document."""
+    return bool(paths) and all(kind_of(path) == "document" for path in paths)
 
 
 def _this(paths: Sequence[str], noun: str) -> str:

@@ -33,7 +33,8 @@ from app.controllers.app_state import AppState
 from app.core.errors import AppError, ErrorKind, Failure
 from app.core.events import EngineStopped, MemoryPressure
 from app.ui.chat.chat_page import ChatPage
-from app.ui.drop import drop_words, kind_of, paths_of, reading_words
+from app.ui.drop import are_documents, drop_words, kind_of, paths_of, reading_words
+from app.ui.drop_guide import DropGuide
 from app.ui.icons import app_icon
 from app.ui.menus import MenuCalls, Menus
 from app.ui.sidebar import Sidebar
@@ -115,6 +116,7 @@ class MainWindow(QMainWindow):
         row.addWidget(self.stack, 1)
         self.setCentralWidget(center)
         self.overlay = DropOverlay(theme, self)
+        self.drops = DropGuide(self.overlay)
         self.notice = NoticeBar(theme, center)
 
     def _build_menus(self) -> None:
@@ -284,14 +286,18 @@ class MainWindow(QMainWindow):
         for path in chats:
             self._import(path)
         files = [path for path in paths if path not in chats]
-        reads = self._current == "documents" or any(Path(path).is_dir() for path in files)
-        if files and reads and "documents" in self._pages:
+        if self._reads(files):
             self.documents_wanted.emit(files)
         elif files:
             self.show_page("chat")
             self.chat_page.add_files(files)
             self._offer_reading(files)
         self.activateWindow()
+
+    def _reads(self, paths: list[str]) -> bool:
+        """These files are read page by page, not attached to a chat."""
+        wanted = self._current == "documents" or any(Path(path).is_dir() for path in paths)
+        return bool(paths) and wanted and "documents" in self._pages
 
     def _offer_reading(self, files: list[str]) -> None:
         """A document in a chat is one piece of text; its pages can be read one by one instead."""
@@ -429,9 +435,10 @@ class MainWindow(QMainWindow):
             loaded.capabilities if loaded else None,
             self._hearing_model(),
         )
-        if paths and self._current == "documents":
+        reads = self._reads(paths)
+        if reads:
             words, icon_name = reading_words(paths)
-        self.overlay.show_words(words, icon_name)
+        self.drops.enter(words, icon_name, paths if reads or are_documents(paths) else ())
         event.acceptProposedAction()
 
     def dragMoveEvent(self, event: QDragMoveEvent) -> None:
@@ -441,11 +448,11 @@ class MainWindow(QMainWindow):
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
         """Nothing is dropped."""
         super().dragLeaveEvent(event)
-        self.overlay.hide()
+        self.drops.leave()
 
     def dropEvent(self, event: QDropEvent) -> None:
         """Files become attachments, text goes into the composer."""
-        self.overlay.hide()
+        self.drops.leave()
         event.acceptProposedAction()
         paths = paths_of(event.mimeData())
         if paths:
