@@ -16,6 +16,7 @@ from app.controllers.chat_stream import AnswerStream, prompt_messages
 from app.controllers.chat_tools import Decision, ToolDesk
 from app.controllers.drafts import Drafts
 from app.controllers.library_controller import LibraryController
+from app.controllers.schema_check import SchemaCheck
 from app.core.commands import ChatTurn, CountTokens, ReplyOptions, ToolSpec
 from app.core.conversation import (
     Conversation,
@@ -84,7 +85,8 @@ class ChatController(QObject):
     Signals: `conversation_changed` another chat is open; `path_changed` other messages are shown;
     `message_added(id)`, `message_changed(id)` one row; `busy_changed(bool)`;
     `reading(PromptReading)`; `context_changed(ContextUse)`; `notice(str)` one quiet line;
-    `finished(id)` an answer is complete; `asking(id)` an answer waits for a yes or no to a tool.
+    `finished(id)` an answer is complete; `asking(chat, id)` an answer waits for a yes or no to a
+    tool; `meta_changed` what holds for the open chat is different.
     """
 
     conversation_changed = Signal()
@@ -96,7 +98,8 @@ class ChatController(QObject):
     context_changed = Signal(object)
     notice = Signal(str)
     finished = Signal(str)
-    asking = Signal(str)
+    asking = Signal(str, str)
+    meta_changed = Signal()
 
     def __init__(
         self,
@@ -119,6 +122,7 @@ class ChatController(QObject):
         self.tools.answered.connect(self._go_on)
         self.tools.allowed.connect(self._on_allowed)
         self._model: ModelInfo | None = None
+        self.schemas = SchemaCheck(engine, self)
         self._streams: dict[str, AnswerStream] = {}
         self._conversation = self._fresh()
         self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
@@ -374,6 +378,7 @@ class ChatController(QObject):
         self._conversation.update_meta(**changes)
         if self._conversation.messages:
             self._list.update(self._conversation.meta)
+        self.meta_changed.emit()
         self.count_context()
 
     def count_context(self) -> None:
@@ -434,7 +439,9 @@ class ChatController(QObject):
 
     def _on_asking(self, answer_id: str) -> None:
         self._on_tool(answer_id)
-        self.asking.emit(answer_id)
+        stream = self._stream_of(answer_id)
+        if stream is not None:
+            self.asking.emit(stream.conversation.id, answer_id)
 
     def _on_tool(self, answer_id: str) -> None:
         stream = self._stream_of(answer_id)

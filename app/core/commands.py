@@ -184,6 +184,14 @@ class ListLocal:
     folders: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CheckSchema:
+    """Can an answer be held to this JSON schema?"""
+
+    query_id: str
+    schema: str
+
+
 # --- chat ----------------------------------------------------------------------------------------
 
 
@@ -345,7 +353,7 @@ class ReadDocument:
     password: str = ""
 
 
-Query = Plan | Describe | CountTokens | ListLocal
+Query = Plan | Describe | CountTokens | ListLocal | CheckSchema
 LiveCommand = (
     LiveStart
     | PushAudio

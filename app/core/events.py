@@ -255,6 +255,14 @@ class Described:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaChecked:
+    """Answer to `CheckSchema`; problem: one sentence, empty for a schema that can be used."""
+
+    query_id: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TokensCounted:
     """Answer to `CountTokens`. context: how many fit; exact False: no tokenizer yet, a guess."""
 
@@ -500,5 +508,5 @@ JobEvent = (
     | PageFinished
     | PageFailed
 )
-Answer = Planned | Described | TokensCounted | LocalModels
+Answer = Planned | Described | TokensCounted | LocalModels | SchemaChecked
 Event = EngineStarted | Pong | MemoryPressure | JobEvent | Answer | EngineStopped

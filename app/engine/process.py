@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from app.core import commands
 from app.core.conversation import MediaKind
-from app.core.events import Described, LocalModels, Planned, TokensCounted
+from app.core.events import Described, LocalModels, Planned, SchemaChecked, TokensCounted
 from app.core.paths import CRASH_LOG, LAST_CRASH_LOG
 from app.engine.jobs import Engine, JobRunner
 
@@ -43,7 +43,13 @@ _JOBS = (
     commands.TranscribeFile,
     commands.ReadDocument,
 )
-_QUERIES = (commands.Plan, commands.Describe, commands.CountTokens, commands.ListLocal)
+_QUERIES = (
+    commands.Plan,
+    commands.Describe,
+    commands.CountTokens,
+    commands.ListLocal,
+    commands.CheckSchema,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,8 @@ def unanswered(query: commands.Query, problem: str) -> object:
             return TokensCounted(query.query_id, 0, 0, False)
         case commands.ListLocal():
             return LocalModels(query.query_id, ())
+        case commands.CheckSchema():
+            return SchemaChecked(query.query_id, "The schema could not be checked.")
 
 
 # --- the process itself --------------------------------------------------------------------------

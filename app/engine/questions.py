@@ -18,12 +18,14 @@ from app.core.events import (
     ModelInfo,
     Planned,
     PlanResult,
+    SchemaChecked,
     TokensCounted,
 )
 from app.core.known_models import known_model
 from app.core.paths import demo_model_dir
 from app.engine.file_looker import FileLooker
 from app.engine.live_ear import plan_with_ear
+from app.engine.schema_check import schema_problem
 from mlx_gemma4 import hub, plan
 from mlx_gemma4.errors import Gemma4Error
 from mlx_gemma4.published import published_config
@@ -45,6 +47,8 @@ def answer(query: Query, looker: FileLooker) -> Answer:
             return LocalModels(query.query_id, tuple(local_models(query.folders)))
         case commands.CountTokens():
             return estimate(query)
+        case commands.CheckSchema():
+            return SchemaChecked(query.query_id, schema_problem(query.schema))
 
 
 def plan_for(query: commands.Plan) -> Planned:

@@ -51,6 +51,7 @@ class Script:
     context_tokens: int = 8192
     hears: bool = True
     sees: bool = True
+    uses_tools: bool = True
     pages: tuple[str, ...] = field(default=("# Page\n\nA page read by the scripted engine.",))
 
     def rule_for(self, text: str) -> Rule | None:

@@ -136,7 +136,9 @@ class ScriptedEngine:
             "Scripted",
             "scripted",
             context_tokens=self._script.context_tokens,
-            capabilities=Capabilities(self._script.sees, self._script.hears, self._script.sees),
+            capabilities=Capabilities(
+                self._script.sees, self._script.hears, self._script.sees, self._script.uses_tools
+            ),
             source="demo" if Path(job.path) == demo_model_dir() else "folder",
         )
         yield ModelReady(job.job_id, self._loaded, time.monotonic() - started)

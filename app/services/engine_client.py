@@ -20,6 +20,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
 from app.core.commands import (
     Cancel,
+    CheckSchema,
     Command,
     Describe,
     EngineOptions,
@@ -43,6 +44,7 @@ from app.core.events import (
     ModelReady,
     Planned,
     Pong,
+    SchemaChecked,
     TextDelta,
     TokensCounted,
 )
@@ -241,7 +243,7 @@ class EngineClient(QObject):
                 self._on_started()
             case Pong():
                 pass
-            case Planned() | Described() | TokensCounted() | LocalModels():
+            case Planned() | Described() | TokensCounted() | LocalModels() | SchemaChecked():
                 if self._questions.pop(event.query_id, None) is None:
                     return
             case JobFinished() | JobFailed():
@@ -394,6 +396,8 @@ def _no_answer(query: Query) -> object:
             return Described(query.query_id, query.path, MediaKind.UNKNOWN, problem=problem)
         case ListLocal():
             return LocalModels(query.query_id, ())
+        case CheckSchema():
+            return SchemaChecked(query.query_id, "The schema could not be checked.")
         case _:
             return TokensCounted(query.query_id, 0, 0, False)
 

@@ -77,11 +77,17 @@ SCRIPT = {
 
 
 @pytest.fixture
-def app(qapp: QApplication, tmp_path: Path) -> Iterator[App]:
+def script() -> dict[str, object]:
+    """What the scripted engine says; a module may have its own."""
+    return SCRIPT
+
+
+@pytest.fixture
+def app(qapp: QApplication, tmp_path: Path, script: dict[str, object]) -> Iterator[App]:
     """Everything but the window, with the scripted engine."""
-    script = tmp_path / "script.json"
-    script.write_text(json.dumps(SCRIPT), encoding="utf-8")
-    options = AppOptions(data_dir=str(tmp_path / "data"), in_process=True, script=str(script))
+    file = tmp_path / "script.json"
+    file.write_text(json.dumps(script), encoding="utf-8")
+    options = AppOptions(data_dir=str(tmp_path / "data"), in_process=True, script=str(file))
     made = build_app(options)
     yield made
     made.close()

@@ -1,6 +1,5 @@
 """Dialogs and players with real files: what a person chooses is what happens."""
 
-import json
 import subprocess
 import wave
 from pathlib import Path
@@ -11,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QMessageBox
 from app.core.conversation import PRESETS, Attachment, MediaKind
 from app.core.events import Pong
 from app.ui.chat.chat_menus import with_ending
-from app.ui.chat.chat_settings import OWN_STYLE, ChatSettings, schema_problem
+from app.ui.chat.chat_settings import OWN_STYLE, ChatSettings
 from app.ui.chat.players import PlayerBar, VideoPlayer, clock
 from tests.app_ui.talking import ask
 
@@ -107,18 +106,12 @@ def test_settings_of_a_chat_hold_after_done(window, qtbot) -> None:
     dialog.prompt.setPlainText("Answer like a pirate.")
     dialog.think.setChecked(True)
     dialog.style_box.setCurrentText("Precise")
-    dialog.schema.setPlainText("{not json")
-    dialog.accept()
-    assert dialog.isVisible()
-    assert "not valid JSON" in dialog.problem.text()
-    dialog.schema.setPlainText('{"type": "object"}')
     dialog.accept()
     assert not dialog.isVisible()
     meta = chat.conversation.meta
     assert meta.system_prompt == "Answer like a pirate."
     assert meta.think
     assert meta.preset == next(p for p in PRESETS if p.name == "Precise")
-    assert json.loads(meta.json_schema) == {"type": "object"}
 
 
 def test_numbers_of_ones_own_make_a_style_of_ones_own(window) -> None:
@@ -129,12 +122,6 @@ def test_numbers_of_ones_own_make_a_style_of_ones_own(window) -> None:
     assert (preset.name, preset.temperature) == (OWN_STYLE, 0.37)
     assert dialog.result() == QDialog.DialogCode.Accepted
     dialog.deleteLater()
-
-
-def test_a_schema_must_be_a_json_object() -> None:
-    assert schema_problem("") == ""
-    assert schema_problem("[1]") == "The schema must be a JSON object."
-    assert "not valid JSON" in schema_problem("[" * 100_000)
 
 
 # --- players ---------------------------------------------------------------------------------

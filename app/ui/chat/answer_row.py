@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from app.core.conversation import Message, MessageState, Role, ToolCall, ToolResult
+from app.core.json_table import JsonTable, looks_like_json, parse_table
 from app.ui.chat.boxes import find_marks, is_only_marks
-from app.ui.chat.folds import Fold, seconds_in_words, thought_title, tool_text
+from app.ui.chat.folds import Fold, fold_texts, seconds_in_words
+from app.ui.chat.json_view import JsonBar
 from app.ui.chat.message_row import MessageRow, UserRow
 from app.ui.chat.picture import MarksPanel
 from app.ui.chat.rich_text import RichText
 from app.ui.chat.row_context import RowContext
+from app.ui.chat.tool_card import ToolCard
 from app.ui.widgets.labels import Label
 from app.ui.widgets.notices import ErrorCard
 
@@ -30,8 +33,9 @@ class AnswerRow(MessageRow):
 
     def __init__(self, context: RowContext, message: Message, parent: QWidget) -> None:
         super().__init__(context, message, parent)
-        self._thought: Fold | None = None
-        self._tools: list[Fold] = []
+        self._folds: list[Fold] = []
+        self._question: ToolCard | None = None
+        self._json: JsonBar | None = None
         self._marks: MarksPanel | None = None
         self._error: ErrorCard | None = None
         self._width = 0
@@ -52,8 +56,8 @@ class AnswerRow(MessageRow):
 
     def show_message(self, message: Message) -> None:
         """Bring every part up to date; nothing that stays the same is touched."""
-        self._show_thought(message)
-        self._show_tools(message)
+        self._show_folds(message)
+        self._show_question(message)
         self._show_text(message)
         self._show_status(message)
         self._show_failure(message)
@@ -64,9 +68,8 @@ class AnswerRow(MessageRow):
             return
         self._width = width
         self._text.set_width(width)
-        for fold in (self._thought, *self._tools):
-            if fold is not None:
-                fold.set_width(width)
+        for fold in self._folds:
+            fold.set_width(width)
 
     def bar_buttons(self) -> list[tuple[str, str, str]]:
         """What can be done with an answer."""
@@ -95,22 +98,28 @@ class AnswerRow(MessageRow):
         )
         return f"{seconds} · {word}" if word else seconds
 
-    def _show_thought(self, message: Message) -> None:
-        thought = message.thought
-        if thought is None:
-            return
-        finished = bool(message.text) or message.state not in LIVE_STATES
-        title = thought_title(thought, finished=finished)
-        if self._thought is None:
-            self._thought = self._add_fold(0, title, thought.text)
-        else:
-            self._thought.set_content(title, thought.text)
+    def _show_folds(self, message: Message) -> None:
+        texts = fold_texts(message, live=message.state in LIVE_STATES)
+        for number, (title, text) in enumerate(texts):
+            if number < len(self._folds):
+                self._folds[number].set_content(title, text)
+            else:
+                self._folds.append(self._add_fold(number, title, text))
 
-    def _show_tools(self, message: Message) -> None:
-        parts = [part for part in message.parts if isinstance(part, ToolCall | ToolResult)]
-        for part in parts[len(self._tools) :]:
-            place = (self._thought is not None) + len(self._tools)
-            self._tools.append(self._add_fold(place, *tool_text(part)))
+    def _show_question(self, message: Message) -> None:
+        """The card that asks whether a tool may be used."""
+        call = self.context.asked(message.id)
+        if self._question is not None and self._question.call != call:
+            if self._question.isAncestorOf(QApplication.focusWidget() or self):
+                self.setFocus()
+            self._question.hide()
+            self._question.deleteLater()
+            self._question = None
+        if call is not None and self._question is None:
+            self._question = ToolCard(self.context.theme, call)
+            self._question.decided.connect(lambda word: self.action.emit(word, message.id))
+            self.column.insertWidget(self.column.indexOf(self._status), self._question)
+            self._question.show()
 
     def _add_fold(self, place: int, title: str, text: str) -> Fold:
         fold = Fold(self.context.theme, title, text)
@@ -134,19 +143,38 @@ class AnswerRow(MessageRow):
                 place = self.column.indexOf(self._text)
                 self._add_fold(place, "The answer as written", message.text)
                 self._text.hide()
-        if self._text.isVisibleTo(self) or not message.text:
-            self._text.set_markdown(message.text)
+        if self._marks is None or not is_only_marks(message.text):
+            self._text.set_markdown(self._shown_text(message, done=done))
             self._text.setVisible(bool(message.text))
-        elif self._marks is None:
-            self._text.setVisible(True)
-            self._text.set_markdown(message.text)
+
+    def _shown_text(self, message: Message, *, done: bool) -> str:
+        """JSON as a table where it is one; as code while it is being written."""
+        if done and self._marks is None:
+            table = parse_table(message.text)
+            if table is not None:
+                return self._json_bar(table).markdown
+        return f"```json\n{message.text}" if looks_like_json(message.text) else message.text
+
+    def _json_bar(self, table: JsonTable) -> JsonBar:
+        if self._json is None:
+            self._json = JsonBar(self.context.theme, table)
+            self._json.changed.connect(self._on_json_view)
+            self._json.copied.connect(lambda: self.action.emit("copied", self.message.id))
+            self.column.insertWidget(self.column.indexOf(self._text), self._json)
+            self._json.show()
+        return self._json
+
+    def _on_json_view(self) -> None:
+        if self._json is not None:
+            self._text.set_markdown(self._json.markdown)
+            self.height_changed.emit()
 
     def _show_status(self, message: Message) -> None:
         words = ""
         if message.state is MessageState.STOPPED:
             words = "Stopped."
-        elif message.state in LIVE_STATES and not message.text and message.thought is None:
-            words = "Waiting …" if message.state is MessageState.QUEUED else "Reading …"
+        elif message.state in LIVE_STATES and self._question is None:
+            words = _waiting_words(message)
         self._status.setText(words)
         self._status.setVisible(bool(words))
 
@@ -162,3 +190,13 @@ class AnswerRow(MessageRow):
         self._error.mend.connect(lambda _failure: self.action.emit("mend", message.id))
         self.column.insertWidget(self.column.indexOf(self.bar), self._error)
         self._error.show()
+
+
+def _waiting_words(message: Message) -> str:
+    """What goes on while nothing is written."""
+    last = message.parts[-1] if message.parts else None
+    if isinstance(last, ToolCall):
+        return "Using the tool …"
+    if last is not None and not isinstance(last, ToolResult):
+        return ""
+    return "Waiting …" if message.state is MessageState.QUEUED else "Reading …"

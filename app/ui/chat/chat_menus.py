@@ -102,6 +102,18 @@ class ChatMenus(QObject):
 
         ChatSettings(self._theme, self._chat, self._page, show_details=details).open()
 
+    def edit_json(self) -> None:
+        """Open where the form of this chat's answers is pasted."""
+        from app.ui.chat.json_reply import JsonReply
+
+        JsonReply(self._theme, self._chat, self._page).open()
+
+    def edit_tools(self) -> None:
+        """Open what the model may ask to use in this chat."""
+        from app.ui.chat.tool_choice import ToolChoice
+
+        ToolChoice(self._theme, self._chat, self._page).open()
+
     def show_info(self, message: Message) -> None:
         """What an answer cost, in lines of a menu."""
         menu = QMenu(self._page)
@@ -154,6 +166,8 @@ class ChatMenus(QObject):
             action.setChecked(preset.name == meta.preset.name)
             action.triggered.connect(lambda _checked, p=preset: self._chat.set_preset(p))
         menu.addAction("Instructions and more …", self.edit_settings)
+        menu.addAction("Reply as JSON …", self.edit_json)
+        menu.addAction("Tools …", self.edit_tools)
         menu.addSeparator()
         has_messages = bool(self._chat.conversation.messages)
         for words, call in (("Export …", self.export), ("Delete", self._delete)):

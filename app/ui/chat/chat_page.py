@@ -10,6 +10,7 @@ from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QResizeE
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from app.controllers.chat_controller import ChatController, ContextUse, PromptReading
+from app.controllers.chat_tools import Decision
 from app.controllers.library_controller import LibraryController
 from app.controllers.model_controller import ModelController, ModelState
 from app.controllers.picture_controller import PictureController
@@ -22,10 +23,12 @@ from app.ui.chat.composer import Composer
 from app.ui.chat.empty_chat import EmptyChat, Suggestion, suggestions
 from app.ui.chat.header import ChatHeader
 from app.ui.chat.markdown import PAGE_SCHEME, is_safe_link
+from app.ui.chat.mode_strip import ModeStrip
 from app.ui.chat.row_context import RowContext
 from app.ui.chat.transcript_model import TranscriptModel
 from app.ui.chat.transcript_view import TranscriptView
 from app.ui.theme import Theme
+from app.ui.widgets.announce import announce
 from app.ui.widgets.notices import ErrorCard, NoticeBar
 from app.ui.widgets.stream_announcer import StreamAnnouncer
 
@@ -40,6 +43,13 @@ MODEL_PROBLEMS = frozenset(
         ErrorKind.UNSUPPORTED_MEDIA,
     }
 )
+
+
+DECISIONS = {
+    "tool_once": Decision.ONCE,
+    "tool_chat": Decision.CHAT,
+    "tool_decline": Decision.DECLINE,
+}
 
 
 class ChatPage(QWidget):
@@ -82,6 +92,7 @@ class ChatPage(QWidget):
             self._version_of,
             self._picture_before,
             lambda: settings.settings.show_details,
+            chat.tools.asked,
         )
         self.model = TranscriptModel(self)
         self._build()
@@ -107,10 +118,12 @@ class ChatPage(QWidget):
         self._stack = QStackedWidget()
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self.transcript)
+        self.modes = ModeStrip(self._theme)
         self._foot = QVBoxLayout()
         self._foot.setContentsMargins(16, 0, 16, 16)
         self._foot.addWidget(self.composer)
         self._foot.setAlignment(self.composer, Qt.AlignmentFlag.AlignHCenter)
+        self.add_strip(self.modes)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -128,6 +141,7 @@ class ChatPage(QWidget):
         chat.context_changed.connect(self._on_context)
         chat.notice.connect(self.notice.show_notice)
         chat.finished.connect(self._on_finished)
+        chat.asking.connect(self._on_asking)
         chat.drafts.changed.connect(self._on_drafts)
         self._models.state_changed.connect(self._on_model)
         self._settings.changed.connect(self._on_setting)
@@ -146,6 +160,9 @@ class ChatPage(QWidget):
         composer.detail_chosen.connect(chat.drafts.set_detail)
         composer.edit_cancelled.connect(self._cancel_edit)
         self.header.renamed.connect(self.menus.rename)
+        chat.meta_changed.connect(self._show_modes)
+        self.modes.json.clicked.connect(self.menus.edit_json)
+        self.modes.tools.clicked.connect(self.menus.edit_tools)
 
     def add_strip(self, strip: QWidget) -> None:
         """A widget above the composer, as wide as it."""
@@ -193,10 +210,14 @@ class ChatPage(QWidget):
 
     def _on_conversation(self) -> None:
         self._cancel_edit()
+        self._show_modes()
         self.header.title.set_title(self._chat.conversation.meta.title)
         self.model.set_messages([])
         self._show_messages()
         self.transcript.scroll_to_end()
+
+    def _show_modes(self) -> None:
+        self.modes.show_modes(self._chat.conversation.meta, self._chat.model)
 
     def _show_messages(self) -> None:
         messages = [m for m in self._chat.messages() if m.role is not Role.SYSTEM]
@@ -213,6 +234,20 @@ class ChatPage(QWidget):
     def _on_finished(self, message_id: str) -> None:
         if message_id in self._chat.conversation:
             self._announcer.finish(message_id, self._chat.conversation[message_id].text)
+
+    def _on_asking(self, conversation_id: str, message_id: str) -> None:
+        """A tool is wanted: say so, also where another chat is open."""
+        from app.ui.chat.tool_card import request_words
+
+        call = self._chat.tools.asked(message_id)
+        if call is not None and message_id in self._chat.conversation:
+            announce(self, request_words(call))
+        elif call is not None:
+            self.notice.show_notice(
+                "Another chat waits: its answer asks to use a tool.",
+                "Show",
+                lambda: self._chat.open_conversation(conversation_id),
+            )
 
     def _on_reading(self, reading: PromptReading) -> None:
         from app.ui.chat.answer_row import AnswerRow
@@ -233,6 +268,7 @@ class ChatPage(QWidget):
 
     def _on_model(self) -> None:
         loaded = self._models.loaded
+        self._show_modes()
         self.empty.set_suggestions(
             suggestions(
                 loaded.capabilities if loaded else None,
@@ -288,6 +324,10 @@ class ChatPage(QWidget):
                 self.menus.show_info(self._chat.conversation[message_id])
             case "mend":
                 self._mend(message_id)
+            case "copied":
+                self.notice.show_notice("Copied.")
+            case _ if action in DECISIONS:
+                self._chat.decide(message_id, DECISIONS[action])
 
     def _mend(self, message_id: str) -> None:
         failure = self._chat.conversation[message_id].failure

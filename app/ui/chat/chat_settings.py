@@ -1,8 +1,7 @@
-"""What holds for one chat: instructions, style, thinking, answers as JSON."""
+"""What holds for one chat: instructions, style, thinking."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from PySide6.QtWidgets import (
@@ -40,14 +39,8 @@ class ChatSettings(QDialog):
         self.setAccessibleName("Settings of this chat")
         self.prompt = self._text_field("Instructions", meta.system_prompt, 5)
         self.prompt.setPlaceholderText("What the model should keep in mind in this chat")
-        self.schema = self._text_field("JSON schema of answers", meta.json_schema, 5)
-        self.schema.setPlaceholderText(
-            'Empty for free text, or a schema such as {"type": "object"}'
-        )
         self.think = Switch(theme, "Think before answering")
         self.think.setChecked(meta.think)
-        self.problem = Label("", "danger", wrap=True)
-        self.problem.hide()
         self._build_style(meta.preset, show_details=show_details)
         self._build_form()
         self.resize(theme.px(460), self.sizeHint().height())
@@ -96,12 +89,11 @@ class ChatSettings(QDialog):
         form.addRow(Label("Style"), self.style_box)
         form.addRow(Label(""), self._details)
         form.addRow(Label("Think before answering"), self.think)
-        form.addRow(Label("Answer as JSON"), self.schema)
         done = TextButton(self._theme, "Done", "primary")
         done.setDefault(True)
         done.clicked.connect(self.accept)
         foot = QHBoxLayout()
-        foot.addWidget(self.problem, 1)
+        foot.addStretch()
         foot.addWidget(done)
         column = QVBoxLayout(self)
         column.setContentsMargins(*[self._theme.px(20)] * 4)
@@ -109,14 +101,8 @@ class ChatSettings(QDialog):
         column.addLayout(foot)
 
     def accept(self) -> None:
-        """Keep what was entered; a schema that is no JSON is pointed out instead."""
-        problem = schema_problem(self.schema.toPlainText())
-        self.problem.setText(problem)
-        self.problem.setVisible(bool(problem))
-        if problem:
-            return
+        """Keep what was entered."""
         self._chat.set_system_prompt(self.prompt.toPlainText())
-        self._chat.set_json_schema(self.schema.toPlainText().strip())
         self._chat.set_think(self.think.isChecked())
         self._chat.set_preset(self._chosen_preset())
         super().accept()
@@ -141,14 +127,3 @@ class ChatSettings(QDialog):
         self.temperature.setValue(preset.temperature)
         self.top_p.setValue(preset.top_p)
         self.top_k.setValue(preset.top_k)
-
-
-def schema_problem(text: str) -> str:
-    """Why `text` is no JSON schema, in one sentence; empty when it is one, or empty itself."""
-    if not text.strip():
-        return ""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        return f"The schema is not valid JSON: {problem}."
-    return "" if isinstance(value, dict) else "The schema must be a JSON object."

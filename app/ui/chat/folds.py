@@ -5,7 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from app.core.conversation import Thought, ToolCall, ToolResult
+from app.core.conversation import Message, Thought, ToolCall, ToolResult
+from app.core.tools import tool_title
 from app.ui.chat.rich_text import RichText
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
@@ -75,6 +76,22 @@ class Fold(QWidget):
         self.height_changed.emit()
 
 
+def fold_texts(message: Message, *, live: bool) -> list[tuple[str, str]]:
+    """(title, body) of each fold of an answer: its thoughts and tool calls, in order.
+
+    live: the answer is still on its way.
+    """
+    results = {part.id: part for part in message.parts if isinstance(part, ToolResult)}
+    last = message.parts[-1] if message.parts else None
+    found: list[tuple[str, str]] = []
+    for part in message.parts:
+        if isinstance(part, Thought):
+            found.append((thought_title(part, finished=not live or part is not last), part.text))
+        elif isinstance(part, ToolCall):
+            found.append(tool_text(part, results.get(part.id), live=live))
+    return found
+
+
 def thought_title(thought: Thought, *, finished: bool) -> str:
     """What the fold of a thought says."""
     if not finished:
@@ -82,13 +99,23 @@ def thought_title(thought: Thought, *, finished: bool) -> str:
     return f"Thought for {seconds_in_words(thought.seconds)}"
 
 
-def tool_text(part: ToolCall | ToolResult) -> tuple[str, str]:
-    """Title and body of a tool call or of its result."""
-    if isinstance(part, ToolCall):
-        return f"Asked the tool “{part.name}”", f"```json\n{part.arguments}\n```"
-    content = part.content[:MAX_SHOWN_RESULT]
-    fence = "`" * max(3, _longest_fence(content) + 1)
-    return f"Answer of “{part.name}”", f"{fence}\n{content}\n{fence}"
+_OUTCOMES = {"done": "Used", "failed": "Could not use", "declined": "Declined"}
+
+
+def tool_text(call: ToolCall, result: ToolResult | None, *, live: bool) -> tuple[str, str]:
+    """Title and body of a tool call with what became of it."""
+    title = tool_title(call.name)
+    asked = f"Asked for:\n\n{_fenced(call.arguments)}"
+    if result is None:
+        return (f"Wants to use: {title}" if live else f"Not used: {title}"), asked
+    words = _OUTCOMES.get(result.outcome, _OUTCOMES["done"])
+    answered = _fenced(result.content[:MAX_SHOWN_RESULT])
+    return f"{words}: {title}", f"{asked}\n\nAnswered:\n\n{answered}"
+
+
+def _fenced(text: str) -> str:
+    fence = "`" * max(3, _longest_fence(text) + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _longest_fence(text: str) -> int:

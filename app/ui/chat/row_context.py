@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.controllers.picture_controller import PictureController
-from app.core.conversation import Attachment, MediaPart
+from app.core.conversation import Attachment, MediaPart, ToolCall
 from app.ui.theme import Theme
 
 
@@ -16,7 +16,7 @@ class RowContext:
 
     path_of: where the kept copy of a file lies. version_of: (which, of how many) for ‹2/3›.
     picture_before: the newest picture sent before a message, for boxes. show_details: figures in
-    tokens are wanted.
+    tokens are wanted. asked: the tool call a message waits with for a yes or no.
     """
 
     theme: Theme
@@ -25,3 +25,4 @@ class RowContext:
     version_of: Callable[[str], tuple[int, int]]
     picture_before: Callable[[str], Attachment | None]
     show_details: Callable[[], bool]
+    asked: Callable[[str], ToolCall | None]
