@@ -35,7 +35,11 @@ class Item:
 
 @dataclass
 class Batch:
-    """Padded tokens, and media stacked by shape with the places of their soft tokens."""
+    """Padded tokens, and media stacked by shape with the places of their soft tokens.
+
+    `focus`, bool [B, T, T], says for the token before each of an answer which soft tokens the
+    answer's is read from.
+    """
 
     task: str
     ids: Tensor
@@ -50,6 +54,7 @@ class Batch:
     mel_mask: Tensor | None = None
     clip_slots: Tensor | None = None
     words: Tensor | None = None
+    focus: Tensor | None = None
 
 
 def _slots(items: list[tuple[int, int, Picture | Clip]], width: int) -> Tensor:
@@ -70,6 +75,7 @@ def collate(task: str, items: list[Item]) -> Batch:
         labels[row, :size] = item.sequence.labels
         media += [(row, start, medium) for start, medium in item.sequence.media]
     batch = Batch(task, torch.from_numpy(ids), torch.from_numpy(labels))
+    batch.focus = _focus(items, width)
     seen = [m for m in media if isinstance(m[2], Picture)]
     heard = [m for m in media if isinstance(m[2], Clip)]
     if seen:
@@ -81,6 +87,19 @@ def collate(task: str, items: list[Item]) -> Batch:
     if heard:
         _add_clips(batch, heard, width)
     return batch
+
+
+def _focus(items: list[Item], width: int) -> Tensor | None:
+    if not any(item.sequence.focus for item in items):
+        return None
+    focus = torch.zeros(len(items), width, width, dtype=torch.bool)
+    for row, item in enumerate(items):
+        for answer, medium, marks in item.sequence.focus:
+            count, soft = marks.shape
+            focus[row, answer - 1 : answer - 1 + count, medium : medium + soft] = torch.from_numpy(
+                marks
+            )
+    return focus
 
 
 def _add_pictures(batch: Batch, seen: list, width: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -12,6 +13,7 @@ from training.tokenizer import spell
 
 Colour = tuple[int, int, int]
 Span = tuple[str, float, float]
+Box = tuple[float, float, float, float]
 
 
 def strip_size(rng: random.Random, rows: int, columns: int, budget: int = 70) -> tuple[int, int]:
@@ -111,14 +113,35 @@ def column_labels(spans: list[Span], columns: int) -> np.ndarray:
     return labels
 
 
+def marks(boxes: list[Box | None], rows: int, columns: int) -> np.ndarray:
+    """Mark, as bool [characters, rows·columns], the soft tokens over which each character lies.
+
+    Boxes are (left, top, right, bottom) in fractions of the picture; None marks nothing.
+    """
+    found = np.zeros((len(boxes), rows, columns), dtype=bool)
+    for index, box in enumerate(boxes):
+        if box is None:
+            continue
+        left, top, right, bottom = box
+        inset = 0.2 * (right - left)
+        first = min(columns - 1, int((left + inset) * columns))
+        last = int((right - inset) * columns)
+        up = min(rows - 1, int(top * rows))
+        found[index, up : int(bottom * rows - 1e-6) + 1, first : max(first, last) + 1] = True
+    return found.reshape(len(boxes), -1)
+
+
 def page(
     rng: random.Random,
     lines: list[str],
     size: tuple[int, int],
     names: list[str],
     strength: float = 1.0,
-) -> Image.Image:
-    """Several lines of one font on a card or page of `size`, left-aligned at a random margin."""
+) -> tuple[Image.Image, list[Box | None]]:
+    """Several lines of one font on a card or page of `size`, left-aligned at a random margin.
+
+    Also gives the box of each character in reading order, None for each end of a line.
+    """
     width, height = size
     name = rng.choice(names)
     paper, ink = _inks(rng)
@@ -134,11 +157,17 @@ def page(
     y = rng.uniform(0, max(0.0, height - pitch * len(lines)))
     image = Image.new("RGB", size, paper)
     draw = ImageDraw.Draw(image)
+    boxes: list[Box | None] = []
     for index, text in enumerate(lines):
-        draw.text((x, y + index * pitch), text, font=font, fill=ink)
+        top = y + index * pitch
+        draw.text((x, top), text, font=font, fill=ink)
+        edges = [(x + font.getlength(text[:n])) / width for n in range(len(text) + 1)]
+        band = ((top + 0.25 * ascent) / height, (top + ascent) / height)
+        boxes += [(left, band[0], right, band[1]) for left, right in pairwise(edges)]
+        boxes.append(None)
     if rng.random() < 0.3 * strength:
         image = image.rotate(rng.uniform(-1, 1), resample=Image.Resampling.BICUBIC, fillcolor=paper)
-    return _spoil(rng, image, strength)
+    return _spoil(rng, image, strength), boxes[:-1]
 
 
 def random_line(rng: random.Random, most: int, held_out: bool = False) -> str:

@@ -10,15 +10,20 @@ SIDE = 48
 BUDGETS = (70, 140, 280, 560, 1120)
 
 
-def resize(image: Image.Image, budget: int) -> Image.Image:
-    """Scale to fill `budget` soft tokens: both sides multiples of 48 px, bicubic, on 8 bits."""
-    height, width = get_aspect_ratio_preserving_size(
-        height=image.height,
-        width=image.width,
+def resized(size: tuple[int, int], budget: int) -> tuple[int, int]:
+    """Height and width of a picture of `size` = (width, height) that fills `budget` soft tokens."""
+    return get_aspect_ratio_preserving_size(
+        height=size[1],
+        width=size[0],
         patch_size=16,
         max_patches=budget * 9,
         pooling_kernel_size=3,
     )
+
+
+def resize(image: Image.Image, budget: int) -> Image.Image:
+    """Scale to fill `budget` soft tokens: both sides multiples of 48 px, bicubic, on 8 bits."""
+    height, width = resized(image.size, budget)
     return image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from training import pictures, speech
 from training.espeak import Span
-from training.tokenizer import encode, special, spell
+from training.speech import Place
+from training.tokenizer import encode, special, spell, token_words
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class Picture:
 class Clip:
     """A sound clip as its log-mel frames [F, 128].
 
-    For the throw-away head also the word over each soft token.
+    For training also the word over each soft token, and the soft tokens over each word.
     """
 
     mel: np.ndarray
     words: np.ndarray
+    places: tuple[Place, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -47,20 +49,29 @@ Part = str | Picture | Clip
 
 @dataclass(frozen=True)
 class Turn:
-    """What the user sends and what the model shall answer; read text is spelled."""
+    """What the user sends and what the model shall answer; read text is spelled.
+
+    `marks` says, for each token of the answer, which soft tokens of the first picture or clip it
+    is read from: bool [answer tokens, soft tokens].
+    """
 
     parts: tuple[Part, ...]
     answer: str
     spelled: bool = False
+    marks: np.ndarray | None = None
 
 
 @dataclass
 class Sequence:
-    """Token ids, labels (-100 where nothing is learnt) and where soft tokens go."""
+    """Token ids, labels (-100 where nothing is learnt) and where soft tokens go.
+
+    `focus` holds (place of an answer, place of its medium, marks of the turn).
+    """
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     media: list[tuple[int, Picture | Clip]] = field(default_factory=list)
+    focus: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
 
     def add(self, ids: list[int], learn: bool = False) -> None:
         """Append tokens; with `learn`, they are to be predicted."""
@@ -88,7 +99,17 @@ def picture(image: Image.Image, budget: int, video: bool = False) -> Picture:
 def clip(pcm: np.ndarray, words: tuple[Span, ...], begun: float) -> Clip:
     """A clip through the published front end; its words are spoken from `begun` seconds on."""
     mel = speech.mel(pcm)
-    return Clip(mel, speech.word_labels(words, begun, mel.shape[0]))
+    places = speech.word_places(words, begun, mel.shape[0])
+    return Clip(mel, speech.word_labels(places, mel.shape[0]), places)
+
+
+def heard_marks(heard: Clip, text: str) -> np.ndarray | None:
+    """Marks of the transcript `text`; None where espeak-ng's words are not those of the text."""
+    if len(heard.places) != len(text.split()):
+        return None
+    marks = [heard.places[index] for index in token_words(text)]
+    token = np.arange(heard.tokens)
+    return np.stack([(token >= first) & (token < last) for _, first, last in marks])
 
 
 def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
@@ -97,6 +118,7 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
     out.add([special("<bos>")])
     newline = encode("\n")
     for index, turn in enumerate(turns):
+        seen = len(out.media)
         out.add([special("<|turn>"), *encode("user\n")])
         for part in turn.parts:
             if isinstance(part, str):
@@ -107,6 +129,9 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
         if generate and index == len(turns) - 1:
             break
         answer = spell(turn.answer) if turn.spelled else encode(turn.answer)
+        if turn.marks is not None:
+            medium = next(start for start, _ in out.media[seen:])
+            out.focus.append((len(out.ids), medium, turn.marks))
         out.add([*answer, special("<turn|>")], learn=True)
         out.add(newline)
     return out

@@ -148,22 +148,33 @@ def spoil(
     return np.clip(pcm, -1, 1).astype(np.float32), spoken
 
 
-def word_labels(words: tuple[Span, ...], begun: float, frames: int) -> np.ndarray:
-    """int64 [soft tokens]: the word over each, from 1 in `phrases.vocabulary()`, 0 for none.
+Place = tuple[str, int, int]
+
+
+def word_places(words: tuple[Span, ...], begun: float, frames: int) -> tuple[Place, ...]:
+    """The words in order, each with the soft tokens [first, last) that tell it.
 
     A word is told over its second half and the token after it, when enough of it was heard; words
     that espeak gives as one share its time evenly. `begun` is when the voice begins, in seconds.
     """
-    numbers = {word: index + 1 for index, word in enumerate(phrases.vocabulary())}
-    labels = np.zeros(token_count(frames), dtype=np.int64)
+    count, found = token_count(frames), []
     for span in words:
         parts = span.name.split()
         step = (span.end - span.start) / max(1, len(parts))
         for index, word in enumerate(parts):
             middle = begun + span.start + (index + 0.5) * step
-            first = int(middle / TOKEN_SECONDS)
+            first = min(count - 1, int(middle / TOKEN_SECONDS))
             last = int((middle + 0.5 * step) / TOKEN_SECONDS) + 2
-            labels[first:last] = numbers.get(word, UNKNOWN)
+            found.append((word, first, min(count, last)))
+    return tuple(found)
+
+
+def word_labels(places: tuple[Place, ...], frames: int) -> np.ndarray:
+    """int64 [soft tokens]: the word over each, from 1 in `phrases.vocabulary()`, 0 for none."""
+    numbers = {word: index + 1 for index, word in enumerate(phrases.vocabulary())}
+    labels = np.zeros(token_count(frames), dtype=np.int64)
+    for word, first, last in places:
+        labels[first:last] = numbers.get(word, UNKNOWN)
     return labels
 
 

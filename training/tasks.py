@@ -10,7 +10,7 @@ from PIL import Image
 
 from training import fonts, lines, phrases, pictures, shapes, speech, talk, words
 from training.espeak import espeak
-from training.samples import Clip, Picture, Turn, clip, picture
+from training.samples import Clip, Picture, Turn, clip, heard_marks, picture
 
 READ = ("Read the text.", "Read the text.", "What does it say?", "Read this.", "Read the page.")
 HEAR = (
@@ -55,10 +55,31 @@ def line(source: Source, grid: tuple[int, int], most: int = 24) -> tuple[Turn, n
     """One line on a strip that becomes `grid` tokens; also its column labels."""
     rng = source.rng
     text = words.line(rng, min(most, int(grid[1] * 0.85)), source.held_out)
-    image, spans = lines.strip(rng, text, lines.strip_size(rng, *grid), source.fonts, source.ease)
+    size = _size(rng, grid, 70)
+    image, spans = lines.strip(rng, text, size, source.fonts, source.ease)
     seen = picture(image, 70)
     labels = lines.column_labels(spans, grid[1] * 6)
-    return Turn(_either_order(rng, seen, rng.choice(READ)), text, spelled=True), labels
+    return _reading(rng, seen, text, _strip_boxes(spans)), labels
+
+
+def _size(rng: random.Random, grid: tuple[int, int], budget: int) -> tuple[int, int]:
+    """A picture's (width, height) that the resize rule makes `grid`, whole pixels and all."""
+    rows, columns = grid
+    while True:
+        size = lines.strip_size(rng, rows, columns, budget)
+        height, width = pictures.resized(size, budget)
+        if (height, width) == (rows * 48, columns * 48):
+            return size
+
+
+def _strip_boxes(spans: list[lines.Span]) -> list[lines.Box | None]:
+    return [(left, 0.0, right, 1.0) for _, left, right in spans]
+
+
+def _reading(rng: random.Random, seen: Picture, text: str, boxes: list[lines.Box | None]) -> Turn:
+    rows = seen.rows // 3
+    marks = lines.marks(boxes, rows, seen.tokens // rows)
+    return Turn(_either_order(rng, seen, rng.choice(READ)), text, spelled=True, marks=marks)
 
 
 def crop(source: Source, grid: tuple[int, int], most: int = 14) -> tuple[Turn, np.ndarray]:
@@ -71,8 +92,7 @@ def crop(source: Source, grid: tuple[int, int], most: int = 14) -> tuple[Turn, n
     image, spans = lines.strip(rng, text, size, source.fonts, source.ease)
     scaled = image.resize((columns * 48, rows * 48), Image.Resampling.BICUBIC)
     seen = Picture(pictures.patches(scaled), rows * 3)
-    turn = Turn(_either_order(rng, seen, rng.choice(READ)), text, spelled=True)
-    return turn, lines.column_labels(spans, columns * 6)
+    return _reading(rng, seen, text, _strip_boxes(spans)), lines.column_labels(spans, columns * 6)
 
 
 def seeing(
@@ -109,8 +129,9 @@ def _scaled(image: Image.Image, grid: tuple[int, int]) -> Picture:
 def hearing(source: Source, kind: str) -> Turn:
     """A recording to transcribe."""
     text = source.utterance(kind)
-    ask = source.rng.choice(HEAR)
-    return Turn(_either_order(source.rng, source.spoken(text), ask), text)
+    ask, heard = source.rng.choice(HEAR), source.spoken(text)
+    parts = _either_order(source.rng, heard, ask)
+    return Turn(parts, text, marks=heard_marks(heard, text))
 
 
 def _frame(
@@ -120,7 +141,7 @@ def _frame(
     rng = source.rng
     if kind == "read":
         text = words.line(rng, 10, source.held_out)
-        return picture(lines.page(rng, [text], size, source.fonts, source.ease), 70), text
+        return picture(lines.page(rng, [text], size, source.fonts, source.ease)[0], 70), text
     count = rng.randint(1, 5) if kind == "count" else 1
     if kind == "see":
         count = rng.choice([1, 1, 2])
@@ -175,10 +196,9 @@ def page(source: Source, grid: tuple[int, int], count: int, budget: int = 70) ->
     rows, columns = grid
     most = max(6, int(columns * 48 / max(34, 0.45 * 48 * rows / count)))
     texts = [words.line(rng, min(most, 24), source.held_out) for _ in range(count)]
-    size = lines.strip_size(rng, rows, columns, budget)
-    image = lines.page(rng, texts, size, source.fonts, source.ease)
-    asked = rng.choice(READ)
-    return Turn(_either_order(rng, picture(image, budget), asked), "\n".join(texts), spelled=True)
+    size = _size(rng, grid, budget)
+    image, boxes = lines.page(rng, texts, size, source.fonts, source.ease)
+    return _reading(rng, picture(image, budget), "\n".join(texts), boxes)
 
 
 def chat(source: Source) -> tuple[Turn, ...]:
@@ -226,11 +246,6 @@ def video(source: Source) -> Turn:
     }
     asked = rng.choice(tuple(asks))
     return Turn((*parts, asked), asks[asked])
-
-
-def check_grid(grid: tuple[int, int], seen: Picture) -> bool:
-    """Whether the resize rule gave the grid that was meant."""
-    return seen.rows == grid[0] * 3 and seen.tokens == grid[0] * grid[1]
 
 
 __all__ = [

@@ -119,6 +119,12 @@ def encode(text: str) -> list[int]:
     return _shared().encode(text, add_special_tokens=False).ids
 
 
+def token_words(text: str) -> list[int]:
+    """For each token of `text`, the number of the word it belongs to."""
+    ends = [end for _, end in _shared().encode(text, add_special_tokens=False).offsets]
+    return [text[:end].strip().count(" ") for end in ends]
+
+
 @cache
 def _character_id(character: str) -> int:
     found = _shared().token_to_id(SPACE if character == " " else character)

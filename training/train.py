@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,15 +20,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from training import network, speedup
+from training import config, network, speedup
 from training.batches import Batch, Stream
+from training.focus import Looks, watched
 from training.network import Trainee
+from training.pantry import Pantry
 from training.tokenizer import special
 
-HEADS_ONLY = ("letters", "sounds")
+HEADS_ONLY = ("letters", "sounds", "towers")
+LOOKING = 0.15
 MIXTURES = {
     "letters": {"crop": 1.0},
     "sounds": {"hearing": 1.0},
+    "towers": {"crop": 0.5, "line": 0.15, "small": 0.2, "see": 0.15},
     "early": {"small": 0.45, "crop": 0.3, "chat": 0.25},
     "seeing": {"small": 0.65, "see": 0.13, "chat": 0.22},
     "sound": {
@@ -140,22 +146,44 @@ def decoder_logits(trainee: Trainee, batch: Batch, soft: list[tuple[Tensor, Tens
     return 30 * torch.tanh(scores / 30)
 
 
-def losses(
-    trainee: Trainee, batch: Batch, heads_only: bool = False
-) -> tuple[Tensor, Tensor, float]:
-    """Next-token loss, auxiliary loss, share of right next tokens.
+@dataclass
+class Lesson:
+    """What one batch gave: next-token loss, the heads' losses, share of right next tokens."""
 
-    With `heads_only` the decoder is left out: first lessons for one tower.
-    """
+    task: str
+    loss: Tensor
+    heads: Tensor
+    right: float
+
+
+def tower_lesson(trainee: Trainee, batch: Batch) -> Lesson:
+    """The throw-away heads alone: first lessons for the towers."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, extra = soft_features(trainee, batch)
+    return Lesson(batch.task, extra.detach() * 0, extra, 0.0)
+
+
+def joint_lesson(trainee: Trainee, looks: Looks, batch: Batch) -> Lesson:
+    """Towers and decoder together."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         soft, extra = soft_features(trainee, batch)
-        if heads_only:
-            return extra.detach() * 0, extra, 0.0
+    lesson = decoder_lesson(trainee, looks, batch, soft)
+    lesson.heads = lesson.heads + extra
+    return lesson
+
+
+def decoder_lesson(
+    trainee: Trainee, looks: Looks, batch: Batch, soft: list[tuple[Tensor, Tensor]]
+) -> Lesson:
+    """The decoder on soft tokens that are given."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = decoder_logits(trainee, batch, soft)
     labels = batch.labels[:, 1:]
     goal = labels[labels != -100]
     right = (logits.argmax(dim=-1) == goal).float().mean().item()
-    return F.cross_entropy(logits.float(), goal), extra, right
+    taught = batch.focus is not None and batch.focus.any()
+    extra = LOOKING * looks.loss(batch.focus) if taught else torch.zeros(())
+    return Lesson(batch.task, F.cross_entropy(logits.float(), goal), extra, right)
 
 
 def _groups(trainee: Trainee) -> list[dict]:
@@ -177,6 +205,41 @@ def learning_rate(elapsed: float, total: float, top: float, step: int) -> float:
     return top * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * part)))
 
 
+def _lessons(
+    options: argparse.Namespace, trainee: Trainee, looks: Looks, batches: Iterator[Batch]
+) -> Iterator[Lesson]:
+    """One lesson after another, of the kind that the options ask for."""
+    if options.still:
+        yield from _kept_lessons(options, trainee, looks, batches)
+    for batch in batches:
+        if options.mixture in HEADS_ONLY:
+            yield tower_lesson(trainee, batch)
+        else:
+            yield joint_lesson(trainee, looks, batch)
+
+
+def _kept_lessons(
+    options: argparse.Namespace, trainee: Trainee, looks: Looks, batches: Iterator[Batch]
+) -> Iterator[Lesson]:
+    """Lessons of the decoder on kept soft tokens, while the towers stand still.
+
+    Every `still` lessons the kept items grow by one fresh batch.
+    """
+    rng = random.Random(config.SEED)
+    pantry = Pantry(rng, options.tokens)
+    shares = MIXTURES[options.mixture]
+    while True:
+        for _ in range(options.fresh):
+            batch = next(batches)
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                soft, _ = soft_features(trainee, batch)
+            pantry.add(batch, soft)
+        for _ in range(options.still):
+            drawn = pantry.draw(rng.choices(tuple(shares), tuple(shares.values()))[0])
+            if drawn is not None:
+                yield decoder_lesson(trainee, looks, *drawn)
+
+
 def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     trainee = Trainee()
@@ -189,8 +252,9 @@ def train(options: argparse.Namespace) -> None:
     )
     begun = saved = time.monotonic()
     meter, step = Meter(), start
-    heads_only = options.mixture in HEADS_ONLY
-    with speedup.compiled(trainee.model):
+    decoder = trainee.model.model.language_model
+    with speedup.compiled(trainee.model), watched(decoder.layers) as looks:
+        lessons = _lessons(options, trainee, looks, loader)
         while (elapsed := time.monotonic() - begun) < options.minutes * 60:
             rate = learning_rate(
                 elapsed + options.offset * 60,
@@ -202,12 +266,11 @@ def train(options: argparse.Namespace) -> None:
                 group["lr"] = rate * group["scale"]
             optimizer.zero_grad()
             for _ in range(options.accumulate):
-                batch = next(loader)
-                loss, extra, right = losses(trainee, batch, heads_only)
-                ((loss + extra) / options.accumulate).backward()
-                meter.add(batch.task, loss.item() + extra.item() * heads_only, right)
-                if extra.item():
-                    meter.add(f"{batch.task} head", extra.item(), 0)
+                lesson = next(lessons)
+                ((lesson.loss + lesson.heads) / options.accumulate).backward()
+                meter.add(lesson.task, lesson.loss.item(), lesson.right)
+                if lesson.heads.item():
+                    meter.add(f"{lesson.task} head", lesson.heads.item(), 0)
             torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
             optimizer.step()
             step += 1
@@ -231,6 +294,10 @@ def main() -> None:
     parser.add_argument("--accumulate", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
+    still = "towers stand still; this many decoder steps on kept items for each --fresh batches"
+    parser.add_argument("--still", type=int, default=0, help=still)
+    parser.add_argument("--fresh", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=6400, help="of a step with --still")
     train(parser.parse_args())
 
 

@@ -141,7 +141,7 @@ def add_page(writer: Writer, index: int) -> None:
     count = 2 + index % 4
     texts = [words.line(rng, 12, held_out=True) for _ in range(count)]
     font = rng.choice(fonts.available(fonts.HELD_OUT))
-    image = lines.page(rng, texts, lines.strip_size(rng, 7, 9), [font], STRENGTH)
+    image, _ = lines.page(rng, texts, lines.strip_size(rng, 7, 9), [font], STRENGTH)
     turn = [["image", writer.image(f"pages/{index:03}", image)], ["text", "Read the page."]]
     writer.add("pages", [turn], "\n".join(texts), {"font": font})
 

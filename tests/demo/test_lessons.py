@@ -1,0 +1,104 @@
+"""Training must tell the truth about where an answer is read from; keeping must not change it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from training import config, focus, lines, network, samples, tasks, train
+from training.batches import Item, Kitchen, collate
+from training.pantry import KEPT, Encoded, Pantry, pack, unpack
+from training.tokenizer import token_words
+
+
+@pytest.fixture(scope="module")
+def trainee() -> network.Trainee:
+    return network.Trainee()
+
+
+def kitchen(seed: int = 3) -> Kitchen:
+    return Kitchen(tasks.Source(random.Random(seed)), 4 * 594)
+
+
+def test_marked_soft_tokens_are_those_over_the_letter() -> None:
+    boxes: list[lines.Box | None] = [(0.0, 0.0, 0.1, 1.0), None, (0.5, 0.5, 0.75, 1.0)]
+    marks = lines.marks(boxes, rows=2, columns=4).reshape(3, 2, 4)
+    assert marks[0].tolist() == [[True, False, False, False]] * 2
+    assert not marks[1].any()
+    assert marks[2].tolist() == [[False] * 4, [False, False, True, False]]
+
+
+def test_marks_of_a_page_lie_over_its_ink() -> None:
+    rng = random.Random(5)
+    source = tasks.Source(rng, ease=0)
+    image, boxes = lines.page(rng, ["Read", "me"], (480, 480), source.fonts, strength=0)
+    grey = np.asarray(image.convert("L").resize((480, 480), Image.Resampling.BICUBIC), float)
+    ink = np.abs(grey - np.median(grey)) > 40
+    marks = lines.marks(boxes, rows=10, columns=10).reshape(-1, 10, 10)
+    cells = ink.reshape(10, 48, 10, 48).any(axis=(1, 3))
+    assert len(marks) == len("Read\nme")
+    assert all((mark & cells).any() for mark, box in zip(marks, boxes, strict=True) if box)
+
+
+def test_words_of_a_transcript_are_marked_in_the_order_they_are_spoken() -> None:
+    turn = tasks.hearing(tasks.Source(random.Random(2)), "digits")
+    heard = next(part for part in turn.parts if isinstance(part, samples.Clip))
+    assert turn.marks is not None
+    centres = [np.flatnonzero(mark).mean() for mark in turn.marks]
+    assert centres == sorted(centres)
+    assert turn.marks.shape == (len(token_words(turn.answer)), heard.tokens)
+
+
+@pytest.mark.parametrize("task", ["crop", "hearing", "chat"])
+def test_kept_items_give_the_losses_of_the_whole_step(trainee: network.Trainee, task: str) -> None:
+    batch = kitchen().draw(task)
+    layers = trainee.model.model.language_model.layers
+    with focus.watched(layers) as looks, torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        soft, _ = train.soft_features(trainee, batch)
+        whole = train.decoder_lesson(trainee, looks, batch, soft)
+        kept = train.decoder_lesson(trainee, looks, *pack(task, unpack(batch, soft)))
+    assert kept.loss.item() == pytest.approx(whole.loss.item(), rel=2e-2)
+    assert kept.heads.item() == pytest.approx(whole.heads.item(), rel=2e-2)
+    assert (whole.heads.item() > 0) == (task != "chat")
+
+
+def test_looking_at_the_right_place_costs_nothing() -> None:
+    marks = torch.zeros(1, 6, 6, dtype=torch.bool)
+    marks[0, 3, 1] = marks[0, 4, 2] = True
+    right, wrong = torch.zeros(2, 1, 4, 6, 6)
+    right[0, 0, 3, 1] = right[0, 0, 4, 2] = 1
+    right[0, 0, 5, 2] = 1
+    wrong[..., 0] = 1
+    looks = focus.Looks()
+    here = torch.roll(right, 1, dims=2)
+    looks.weights = {n: here if n in focus.HERE_LAYERS else right for n in (2, 3, 5)}
+    assert looks.loss(marks).item() < 1e-3
+    looks.weights = dict.fromkeys((2, 3, 5), wrong)
+    assert looks.loss(marks).item() > 5
+
+
+def test_the_pantry_forgets_the_oldest() -> None:
+    pantry = Pantry(random.Random(0), tokens=64)
+    size = KEPT + 10
+    empty = torch.zeros(0, dtype=torch.long)
+    ids = torch.arange(1, 9)
+    shelf = [Encoded(ids + n, ids, empty, torch.zeros(0, 0), None) for n in range(size)]
+    pantry.shelves["chat"] = shelf
+    pantry.add(collate("chat", [kitchen_item()]), [])
+    assert len(pantry.shelves["chat"]) == KEPT
+    assert pantry.shelves["chat"][0].ids[0] == size + 1 - KEPT + 1
+    drawn = pantry.draw("chat")
+    assert drawn is not None
+    assert drawn[0].ids.shape[0] <= 9
+    assert pantry.draw("line") is None
+
+
+def kitchen_item() -> Item:
+    source = tasks.Source(random.Random(1))
+    return Item(samples.sequence(tasks.chat(source)))
+
+
+def test_the_taught_layers_exist() -> None:
+    assert max(*focus.HERE_LAYERS, *focus.NEXT_LAYERS) < config.text_config().num_hidden_layers
