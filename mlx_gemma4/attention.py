@@ -14,17 +14,17 @@ from collections.abc import Callable
 import mlx.core as mx
 from mlx import nn
 
-from mlx_gemma4.cache import KV, FullCache, SlidingCache
+from mlx_gemma4.cache import KV, RowStore
 from mlx_gemma4.chains import Heads
 from mlx_gemma4.config import LayerSpec, TextConfig
 from mlx_gemma4.kv_packed import PackedRows, attend_packed
 from mlx_gemma4.layers import FusedLinear, Linear, RMSNorm, output_rows
-from mlx_gemma4.masks import Band, Mask
+from mlx_gemma4.masks import Band, Reach, Sight
 from mlx_gemma4.rope import Turns
 from mlx_gemma4.step import Step
 from mlx_gemma4.wide_attention import FUSED_DIMS, attend_wide
 
-AttendWide = Callable[[mx.array, mx.array, mx.array, Mask], mx.array]
+AttendWide = Callable[[mx.array, mx.array, mx.array, Sight], mx.array]
 
 
 class Attention(nn.Module):
@@ -53,7 +53,7 @@ class Attention(nn.Module):
         self,
         x: mx.array,
         step: Step,
-        cache: FullCache | SlidingCache | None = None,
+        cache: RowStore | None = None,
         shared: KV | None = None,
     ) -> tuple[mx.array, KV]:
         """Attend.
@@ -75,7 +75,7 @@ class Attention(nn.Module):
         batch, _, rows, _ = heads.shape
         return self.o_proj(heads.transpose(0, 2, 1, 3).reshape(batch, rows, -1)), kv
 
-    def keys_values(self, x: mx.array, step: Step, cache: FullCache | SlidingCache | None) -> KV:
+    def keys_values(self, x: mx.array, step: Step, cache: RowStore | None) -> KV:
         """Only compute and store keys and values, for passes whose output nobody reads."""
         return self._store(self._stored(x, step), step, cache)
 
@@ -107,11 +107,13 @@ class Attention(nn.Module):
         q_weight = self.q_norm.weight
         return step.fusion.head_norm_rope(packed, q_weight, k_weight, turns, heads, self.eps)
 
-    def _store(self, stored: mx.array, step: Step, cache: FullCache | SlidingCache | None) -> KV:
+    def _store(self, stored: mx.array, step: Step, cache: RowStore | None) -> KV:
         if cache is not None:
             return cache.append(stored)
         keys, values = mx.split(stored, 2, axis=1)
-        return KV(keys, values, step.turns[self.spec.kind].offset)
+        start = step.turns[self.spec.kind].offset
+        assert isinstance(start, int)
+        return KV(keys, values, start)
 
 
 def attend(
@@ -139,15 +141,18 @@ def attend(
         else:
             assert isinstance(keys, PackedRows)
             assert isinstance(values, PackedRows)
+            assert not isinstance(band.mask, Reach)
             packed = keys.between(low, high), values.between(low, high)
             outputs.append(attend_packed(rows, *packed, band.mask))
     return outputs[0] if len(outputs) == 1 else mx.concatenate(outputs, axis=2)
 
 
 def score_band(
-    q: mx.array, keys: mx.array, values: mx.array, mask: Mask, wide: AttendWide = attend_wide
+    q: mx.array, keys: mx.array, values: mx.array, mask: Sight, wide: AttendWide = attend_wide
 ) -> mx.array:
     """The one place where scores are computed: replace it to count score elements."""
     if q.shape[3] > FUSED_DIMS:
         return wide(q, keys, values, mask)
+    if isinstance(mask, Reach):
+        mask = mask.bias
     return mx.fast.scaled_dot_product_attention(q, keys, values, scale=1.0, mask=mask)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import mlx.core as mx
 
@@ -51,6 +51,21 @@ class Tail(NamedTuple):
         return Tail(low, high, tuple(tuple(a[:, :, cut] for a in rows) for rows in self.layers))
 
 
+class Slot(NamedTuple):
+    """A layer's buffer [batch, 2 groups, capacity, head dim]; row ``at`` is the next token's."""
+
+    buffer: mx.array
+    at: int
+
+
+class RowStore(Protocol):
+    """Where attention puts the keys and values of new tokens."""
+
+    def append(self, rows: mx.array) -> KV:
+        """Add new rows and return all keys and values attention may see now."""
+        ...
+
+
 class FullCache:
     """Keeps every token. A snapshot is only a length."""
 
@@ -82,12 +97,28 @@ class FullCache:
             rows: keys, then values, of the new tokens [batch, 2 groups, time, head dim].
         """
         used, new = self.offset - self.start, rows.shape[2]
-        if self._rows is None or used + new > self._rows.shape[2]:
-            capacity = _rounded(max(used + new, used + used // 8))
-            self._rows = _grown(self._rows, rows, used, capacity)
-        self._rows = _written(self._rows, rows, used)
+        self._rows = _written(self._with_room(rows, new), rows, used)
         self.offset += new
         return self.view()
+
+    def slot(self) -> Slot | None:
+        """Make room for one token that :meth:`take` brings; ``None`` while nothing is stored."""
+        if self._rows is None:
+            return None
+        self._rows = self._with_room(self._rows, 1)
+        return Slot(self._rows, self.offset - self.start)
+
+    def take(self, rows: mx.array) -> None:
+        """The buffer of :meth:`slot` with one more token in it."""
+        self._rows = rows
+        self.offset += 1
+
+    def _with_room(self, like: mx.array, new: int) -> mx.array:
+        used = self.offset - self.start
+        if self._rows is not None and used + new <= self._rows.shape[2]:
+            return self._rows
+        capacity = _rounded(max(used + new, used + used // 8))
+        return _grown(self._rows, like, used, capacity)
 
     def view(self) -> KV:
         """All stored keys and values."""
@@ -179,6 +210,23 @@ class SlidingCache:
         self.offset += new
         self._copy_marks(self._rows, self._base)
         return _sliced(self._rows, used - seen, used + new, self._base)
+
+    def slot(self) -> Slot | None:
+        """See :meth:`FullCache.slot`; ``None`` also where a snapshot is to be taken in between."""
+        if self._rows is None or self._marks:
+            return None
+        used = self.offset - self._base
+        if used == self._rows.shape[2]:
+            kept = min(used, self.window - 1 + self.slack)
+            tail = self._rows[:, :, used - kept : used]
+            self._rows = _rebuilt(tail, kept, _rounded(kept + _STEP // 2))
+            self._base = self.offset - kept
+        return Slot(self._rows, self.offset - self._base)
+
+    def take(self, rows: mx.array) -> None:
+        """See :meth:`FullCache.take`."""
+        self._rows = rows
+        self.offset += 1
 
     def _append_rebuilding(self, rows: mx.array, seen: int) -> KV:
         """The buffer is full: join its tail with the new rows and start a fresh one."""

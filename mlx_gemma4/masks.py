@@ -25,22 +25,37 @@ SCORE_ELEMENTS = 1 << 24
 _MIN_ROWS = 8  # up to 8 rows take MLX's vector attention kernel
 _BANDS_PER_WINDOW = 4
 
+
+@dataclass(frozen=True)
+class Reach:
+    """What one query row sees of a buffer that also holds rows it must not see.
+
+    Attributes:
+        last: int32 [1], the last row seen; on full layers all before it are seen too.
+        bias: [1, rows of the buffer], 0 at rows seen and -inf elsewhere.
+    """
+
+    last: mx.array
+    bias: mx.array
+
+
 Mask = mx.array | Literal["causal"] | None
+Sight = Mask | Reach
 
 
 @dataclass(frozen=True)
 class Band:
     """Query rows ``[row_start, row_stop)`` of this pass against keys at absolute positions.
 
-    ``mask`` is ``None`` (all keys visible), ``"causal"`` (aligned to the last key) or a boolean
-    array [rows, keys].
+    ``mask`` is ``None`` (all keys visible), ``"causal"`` (aligned to the last key), a boolean
+    array [rows, keys] or a :class:`Reach`.
     """
 
     row_start: int
     row_stop: int
     key_start: int
     key_stop: int
-    mask: Mask
+    mask: Sight
 
     @property
     def elements(self) -> int:

@@ -7,7 +7,7 @@ goes ``step`` after ``step``. Everything is built lazily; the caller decides whe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -104,6 +104,12 @@ class Gemma4(nn.Module):
     def use(self, fusion: Fusion) -> None:
         """Compute the decoder's chains so from the next pass on."""
         self.language_model.fusion = fusion
+
+    def update_modules(self, modules: dict[str, Any], strict: bool = True) -> Gemma4:
+        """See ``nn.Module``; what was traced with the former modules is dropped."""
+        super().update_modules(modules, strict)
+        self.language_model.forget_steps()
+        return self
 
     def make_cache(
         self, start: int = 0, slack: int | None = None, *, kv_bits: int | None = None

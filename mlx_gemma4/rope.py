@@ -29,12 +29,12 @@ class Turns:
     """The angles of one pass, made once for all layers of a kind.
 
     Attributes:
-        offset: absolute position of the first row.
+        offset: absolute position of the first row, an array [1] where it is not known yet.
         periods: see :func:`periods`.
         table: float32 [2, rows, head_dim / 2], cosines then sines.
     """
 
-    offset: int
+    offset: int | mx.array
     periods: mx.array
     table: mx.array
 
@@ -71,6 +71,11 @@ class Rope:
         """The angles of positions ``[offset, offset + rows)``."""
         positions = mx.array(np.arange(offset, offset + rows, dtype=np.float32)[:, None])
         return Turns(offset, self.periods, _table(positions, self._frequencies, self._is_sine))
+
+    def turns_at(self, position: mx.array) -> Turns:
+        """The angles of one position that is not known yet, float32 [1, 1]."""
+        table = _table(position, self._frequencies, self._is_sine)
+        return Turns(position.reshape(1).astype(mx.int32), self.periods, table)
 
     def __call__(self, x: mx.array, offset: int | mx.array) -> mx.array:
         """Rotate ``x`` [batch, heads, time, head_dim] whose first row is at ``offset``."""

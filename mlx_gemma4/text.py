@@ -16,8 +16,10 @@ import numpy as np
 from mlx import nn
 
 from mlx_gemma4.attention import Attention
-from mlx_gemma4.cache import KV, Cache, FullCache, SlidingCache
+from mlx_gemma4.cache import KV, Cache, RowStore, SlidingCache
+from mlx_gemma4.compiled_step import CompiledSteps, replays_by_default
 from mlx_gemma4.config import FULL, SLIDING, LayerSpec, TextConfig
+from mlx_gemma4.disk_table import DiskTable
 from mlx_gemma4.fusion import PORTABLE, Fusion
 from mlx_gemma4.kv_packed import full_cache
 from mlx_gemma4.layers import Embedding, FusedLinear, Linear, RMSNorm, merge_per_layer
@@ -83,7 +85,7 @@ class DecoderLayer(nn.Module):
         per_layer: mx.array | None,
         step: Step,
         following: mx.array,
-        cache: FullCache | SlidingCache | None = None,
+        cache: RowStore | None = None,
         shared: KV | None = None,
     ) -> tuple[Stream, KV]:
         """Run the layer for the last ``step.rows`` rows of ``stream``.
@@ -119,7 +121,7 @@ class DecoderLayer(nn.Module):
         x, (n,) = tail(b, out, post, self.eps, self.layer_scalar, (following,))
         return Stream(x, n), kv
 
-    def fill(self, stream: Stream, step: Step, cache: FullCache | SlidingCache | None) -> KV:
+    def fill(self, stream: Stream, step: Step, cache: RowStore | None) -> KV:
         """Only store the keys and values of ``stream``; no output."""
         return self.self_attn.keys_values(stream.normed, step, cache)
 
@@ -159,15 +161,19 @@ class TextModel(nn.Module):
         self.config = text
         self.fusion = fusion
         """How chains are computed; may be replaced between two passes."""
+        self.replays = replays_by_default()
+        """Whether decode steps run as one compiled function, where the cache allows it."""
         self.embed_tokens = Embedding(text.vocab_size, text.hidden_size)
         if per_layer := text.hidden_size_per_layer_input:
             packed = per_layer * text.num_hidden_layers
-            self.embed_tokens_per_layer = Embedding(text.vocab_size_per_layer_input, packed)
+            table = Embedding(text.vocab_size_per_layer_input, packed)
+            self.embed_tokens_per_layer: Embedding | DiskTable = table
             self.per_layer_model_projection = Linear(text.hidden_size, packed)
             self.per_layer_projection_norm = RMSNorm(per_layer, text.rms_norm_eps)
         self._ropes = {spec.kind: Rope(spec.rope, spec.head_dim) for spec in text.layers}
         self.layers = [DecoderLayer(text, spec) for spec in text.layers]
         self.norm = RMSNorm(text.hidden_size, text.rms_norm_eps)
+        self._compiled = CompiledSteps(text, self, self._ropes, self._run)
 
     @property
     def dtype(self) -> mx.Dtype:
@@ -230,22 +236,43 @@ class TextModel(nn.Module):
         Returns:
             Hidden states after the final norm, [batch, time or 1, hidden].
         """
+        if cache is not None and hidden.shape[1] == 1 and self.replays:
+            normed = self._compiled(hidden, per_layer, cache, self.fusion)
+            if normed is not None:
+                return normed
         step, last = self._steps(hidden.shape[1], cache, blocks, start)
-        after_cut = self._after(last)
+        caches = () if cache is None else cache.layers
+        if not last_only:
+            return self._run(hidden, per_layer, caches, step)
         cut = self.config.kv_shared_from - 1
+        return self._run(hidden, per_layer, caches, step, (cut, last))
+
+    def _run(
+        self,
+        hidden: mx.array,
+        per_layer: mx.array | None,
+        caches: Sequence[RowStore],
+        step: Step,
+        narrowed: tuple[int, Step] | None = None,
+    ) -> mx.array:
+        """All layers and the final norm; ``narrowed``: from which layer on only which rows."""
         donated: dict[str, KV] = {}
         stream = self._enter(hidden)
         for spec, layer in zip(self.config.layers, self.layers, strict=True):
-            if last_only and spec.index == cut:
-                step = last
+            if narrowed is not None and spec.index == narrowed[0]:
+                step = narrowed[1]
             shared = None if spec.donor is None else donated[spec.kind]
-            own = None if cache is None or spec.donor is not None else cache[spec.index]
+            own = None if spec.donor is not None or not caches else caches[spec.index]
             inputs = None if per_layer is None else per_layer[:, :, spec.index]
             stream, kv = layer(stream, inputs, step, self._following(spec.index), own, shared)
             donated[spec.kind] = kv
-            if last_only and spec.index == cut:
-                step = after_cut
+            if narrowed is not None and spec.index == narrowed[0]:
+                step = self._after(step)
         return stream.normed
+
+    def forget_steps(self) -> None:
+        """Trace compiled steps anew: a plain attribute of a module, or a module, has changed."""
+        self._compiled.forget()
 
     def extend(
         self,

@@ -25,13 +25,14 @@ VIEWS = frozenset(
     | {"Unflatten", "Slice", "Split", "StopGradient", "Depends", "View", "AsStrided", "Copy"}
     | {"NumberOfElements", "CustomTransforms", "Full0"}
 )
-# Stand-ins nobody else uses, and what they stand for.
+# Stand-ins nobody else uses, and what they stand for. MLX's compiler never merges a scan with its
+# neighbours, so they stay one node each in a compiled step too.
 _STANDS_FOR = {
-    "ArcSinh": "RMSNorm",
-    "ArcTanh": "RoPE",
-    "ErfInv": "Attention",
-    "Log1p": "Dequantize",
-    "Erf": "CustomKernel",
+    "CumMax": "RMSNorm",
+    "CumMin": "RoPE",
+    "CumProd": "Attention",
+    "CumLogAddExp": "Dequantize",
+    "CumSum": "CustomKernel",
 }
 _FUSED_HEAD_DIMS = (64, 96, 128, 192, 256)
 _FUSED_QUERIES = 8
@@ -125,11 +126,11 @@ def _after(node: mx.array, *inputs: mx.array | None) -> mx.array:
 
 
 def _rms_norm(x: mx.array, weight: mx.array | None, *_: object, **__: object) -> mx.array:
-    return _after(mx.arcsinh(x), weight)
+    return _after(mx.cummax(x, axis=-1), weight)
 
 
 def _rope(x: mx.array, *_: object, offset: mx.array | int = 0, **__: object) -> mx.array:
-    return _after(mx.arctanh(x), offset if isinstance(offset, mx.array) else None)
+    return _after(mx.cummin(x, axis=-1), offset if isinstance(offset, mx.array) else None)
 
 
 def _attention(decomposed: Callable[..., mx.array]) -> Callable[..., mx.array]:
@@ -141,7 +142,7 @@ def _attention(decomposed: Callable[..., mx.array]) -> Callable[..., mx.array]:
         fused = queries <= _FUSED_QUERIES and rows <= _FUSED_ROWS and dims in _FUSED_HEAD_DIMS
         if not fused:
             return decomposed(q, k, v, mask=mask, **rest)
-        return _after(mx.erfinv(q), k, v, mask if isinstance(mask, mx.array) else None)
+        return _after(mx.cumprod(q, axis=-1), k, v, mask if isinstance(mask, mx.array) else None)
 
     return attention
 
@@ -156,4 +157,4 @@ def _dequantize(
 ) -> mx.array:
     shape = (*w.shape[:-1], w.shape[-1] * 32 // (bits or 4))
     del group_size
-    return _after(mx.broadcast_to(mx.log1p(scales[..., :1]), shape), w, biases)
+    return _after(mx.broadcast_to(mx.logcumsumexp(scales[..., :1], axis=-1), shape), w, biases)

@@ -13,7 +13,7 @@ from mlx_gemma4 import wide_attention
 from mlx_gemma4.kernels.backends import Backend, Constants
 from mlx_gemma4.kernels.kernel import SIMD, Kernel
 from mlx_gemma4.kernels.matrices import FLOATS
-from mlx_gemma4.masks import Mask
+from mlx_gemma4.masks import Reach, Sight
 
 ONE_CHUNK = 128
 """Up to this many keys one launch does it all; beyond, chunks run side by side and are joined."""
@@ -23,14 +23,14 @@ _AT_ONCE = 4
 _MOST_REPEATS = 32
 _MOST_DIMS = 1024
 
-_INPUTS = ("q", "keys", "values", "chunks_of")
+_INPUTS = ("q", "keys", "values", "chunks_of", "last")
 WHOLE = Kernel("attend_part", _INPUTS, ("out",), (), (("WHOLE", 1),), contiguous=False)
 PART = Kernel("attend_part", _INPUTS, ("parts", "marks"), (), (("WHOLE", 0),), contiguous=False)
 JOIN = Kernel("attend_join", ("parts", "marks", "chunks_of"), ("out",))
 
 
 def attend_wide(
-    backend: Backend, q: mx.array, keys: mx.array, values: mx.array, mask: Mask
+    backend: Backend, q: mx.array, keys: mx.array, values: mx.array, mask: Sight
 ) -> mx.array:
     """As :func:`mlx_gemma4.wide_attention.attend_wide` for one query row; one or two launches.
 
@@ -47,7 +47,8 @@ def attend_wide(
     sizes: Constants = {"T": q.dtype, "DIMS": dims, "HEADS": heads}
     constants = {**sizes, "REPEATS": repeats, "AT_ONCE": _AT_ONCE}
     chunks_of = mx.array([chunks], mx.int32)
-    inputs, threads = [q, keys, values, chunks_of], repeats * SIMD
+    last = mask.last if isinstance(mask, Reach) else mx.array([total - 1], mx.int32)
+    inputs, threads = [q, keys, values, chunks_of, last], repeats * SIMD
     if chunks == 1:
         return backend.launch(WHOLE, inputs, constants, (groups, 1), threads, [(q.shape, q.dtype)])[
             0

@@ -113,7 +113,7 @@ class CudaBackend(_MlxBackend):
 
 
 class CountingBackend:
-    """Makes one ``Erf`` node per launch, then views, so that a graph can be counted anywhere."""
+    """Makes one ``CumSum`` node per launch, then views, so that a graph can be counted anywhere."""
 
     name = "counting"
 
@@ -129,7 +129,7 @@ class CountingBackend:
         """See :class:`Backend`; the numbers mean nothing."""
         del kernel, constants, groups, threads
         seed = mx.depends([mx.array([0.0])], list(inputs))[0]
-        node = mx.erf(seed)
+        node = mx.cumsum(seed, axis=0)
         return [mx.broadcast_to(node.view(dtype)[:1], shape) for shape, dtype in outputs]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from mlx_gemma4.layers import ExpertLinear, Linear
+from mlx_gemma4.masks import Reach
 from mlx_gemma4.model import Gemma4
 from mlx_gemma4.rope import Rope
 from mlx_gemma4.text import DecoderLayer
@@ -184,6 +185,10 @@ def _attention_cases(layer: DecoderLayer, text: Any, random: _Random) -> Iterato
         for count in (KEYS, 100):
             views = keys[:, :, :count], values[:, :, :count]
             yield Case("attend_wide", f"{label}, {count} keys", (q, *views, None))
+        seen = mx.arange(keys.shape[2]) < KEYS
+        bias = mx.where(seen, 0.0, -mx.inf).astype(random.dtype)[None]
+        reach = Reach(mx.array([KEYS - 1], mx.int32), bias)
+        yield Case("attend_wide", f"{label}, {KEYS} keys of a buffer", (q, keys, values, reach))
 
 
 def _expert_cases(layer: DecoderLayer, text: Any, random: _Random) -> Iterator[Case]:

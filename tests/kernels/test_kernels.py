@@ -11,6 +11,7 @@ from mlx_gemma4.fusion import PORTABLE
 from mlx_gemma4.kernels import FUNCTIONS
 from mlx_gemma4.kernels.cases import Case, difference, in_float32
 from mlx_gemma4.layers import ExpertLinear, FusedLinear, Linear, Quantization
+from mlx_gemma4.masks import Reach
 from mlx_gemma4.rope import Rope
 from tests.kernels.harness.host import HostBackend, Program, RecordingBackend
 
@@ -120,13 +121,26 @@ def head_case(
     return Case("head_norm_rope", f"{heads} {dims} {dtype}", arguments)
 
 
-def wide_case(queries: int, groups: int, keys: int, dtype: mx.Dtype = F32, dims: int = 512) -> Case:
+def wide_case(
+    queries: int,
+    groups: int,
+    keys: int,
+    dtype: mx.Dtype = F32,
+    dims: int = 512,
+    *,
+    spare: int | None = None,
+) -> Case:
+    """``spare``: hand over the whole buffer, with so many rows behind those that are seen."""
     make = Maker(dtype)
-    buffer = make(1, 2 * groups, keys + 5, dims, scale=dims**-0.25)
+    buffer = make(1, 2 * groups, keys + (spare or 5), dims, scale=dims**-0.25)
     k, v = mx.split(buffer, 2, axis=1)
     q = make(1, queries, 1, dims, scale=dims**-0.25)
     label = f"{queries}:{groups} {keys} keys {dtype}"
-    return Case("attend_wide", label, (q, k[:, :, :keys], v[:, :, :keys], None))
+    if spare is None:
+        return Case("attend_wide", label, (q, k[:, :, :keys], v[:, :, :keys], None))
+    bias = mx.where(mx.arange(keys + spare) < keys, 0.0, -mx.inf).astype(dtype)[None]
+    reach = Reach(mx.array([keys - 1], mx.int32), bias)
+    return Case("attend_wide", f"{label}, {spare} spare", (q, k, v, reach))
 
 
 def gate_cases(packing: str, dtype: mx.Dtype = F32, wide: int = 72) -> list[Case]:
@@ -170,6 +184,9 @@ def all_cases() -> list[Case]:
         wide_case(3, 1, 1),
         wide_case(2, 2, 128, dims=96),
         wide_case(8, 1, 129),
+        wide_case(4, 2, 5, spare=251),
+        wide_case(3, 1, 256, spare=1),
+        wide_case(2, 1, 30, BF16, spare=70),
     ]
     return cases
 

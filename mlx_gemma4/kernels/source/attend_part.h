@@ -2,9 +2,10 @@
 // y chunks; a threadgroup has one simdgroup per query head of the key head, so keys and values come
 // from memory once and serve all its query heads from the cache. A lane holds DIMS / 32 numbers of
 // query and sum. AT_ONCE keys are taken together, so that their loads and sums over the simdgroup do
-// not wait for each other. Keys and values are read where they lie in the cache, never copied.
+// not wait for each other. Keys and values are read where they lie in the cache, never copied; rows
+// behind the last one seen are spare.
 const uint head = group_x * REPEATS + simd_id;
-const uint total = uint(keys_shape[2]);
+const uint total = uint(last[0]) + 1;
 const uint chunks = uint(chunks_of[0]);
 const uint each = (total + chunks - 1) / chunks;
 const uint begin = group_y * each;
