@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ import numpy as np
 from llguidance import LLMatcher
 
 from mlx_gemma4.errors import ToolError
-from mlx_gemma4.reply import Channel
+from mlx_gemma4.reply import Channel, ReplyParser
 from mlx_gemma4.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -88,6 +88,42 @@ class Constraint:
             raise _refused(self.kind, str(error)) from error
 
 
+class ReplyGate:
+    """An :class:`AnswerGate` beside the parser of the same reply, which knows the channel.
+
+    A token is fed before the parser reads it.
+    """
+
+    def __init__(self, gate: AnswerGate, parser: ReplyParser, tokenizer: Tokenizer) -> None:
+        self._gate = gate
+        self._parser = parser
+        self._is_special = tokenizer.is_special
+
+    def allowed(self) -> mx.array | None:
+        """Bool [V]: tokens that may come next; None if all may."""
+        return self._gate.allowed(self._parser.channel)
+
+    def feed(self, token: int) -> None:
+        """A token was picked."""
+        self._gate.feed(token, self._parser.channel)
+
+    def fitting(self, token: int, drafts: Sequence[int]) -> list[int]:
+        """The leading drafts that may follow ``token``, which is picked and not fed yet.
+
+        Control tokens may change the channel, so drafts end before the first of them.
+        """
+        plain: list[int] = []
+        for following in (token, *drafts):
+            if self._is_special(following):
+                break
+            plain.append(following)
+        return plain[1 : self._gate.acceptable(plain, self._parser.channel)]
+
+    def along(self, drafts: Sequence[int]) -> list[mx.array | None]:
+        """What :meth:`allowed` would say before each draft and after the last; see ``fitting``."""
+        return self._gate.along(drafts, self._parser.channel)
+
+
 class AnswerGate:
     """Says at each step which tokens a constrained reply may go on with.
 
@@ -143,6 +179,34 @@ class AnswerGate:
         if not self._matcher.is_stopped():
             self._matcher.consume_token(token)
             self._check()
+
+    def acceptable(self, tokens: Sequence[int], channel: Channel) -> int:
+        """How many leading ones of ``tokens``, none of them a control token, may follow."""
+        if channel != "answer":
+            return len(tokens)
+        unknown = (i for i, token in enumerate(tokens) if token >= self._known)
+        return self._matcher.validate_tokens(list(tokens[: next(unknown, len(tokens))]))
+
+    def along(self, tokens: Sequence[int], channel: Channel) -> list[mx.array | None]:
+        """What :meth:`allowed` would say before each of ``tokens`` and after the last.
+
+        Args:
+            tokens: that may follow, none of them a control token; nothing is fed.
+            channel: where all of them lie.
+        """
+        masks = [self.allowed(channel)]
+        if channel != "answer":
+            return masks * (len(tokens) + 1)
+        started, taken = self._started, 0
+        try:
+            for token in tokens:
+                self._started = True
+                taken += self._matcher.try_consume_tokens([token])
+                masks.append(self.allowed(channel))
+        finally:
+            self._matcher.rollback(taken)
+            self._started = started
+        return masks
 
     def _check(self) -> None:
         if self._matcher.is_error():

@@ -11,6 +11,7 @@ the assistant goes on with its own. The query position stays that of the last to
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -150,7 +151,7 @@ class AssistantDrafter:
         self._greedy = sampling.is_greedy
         # No soft-cap: an assistant's logits come without one. Any distribution keeps the reply
         # exact; the reply's own filters make it likely to be accepted.
-        self._sampler = Sampler(sampling)
+        self._sampler = Sampler(replace(sampling, repetition_penalty=1.0))
         self._last = 0
 
     def feed(self, token: int) -> None:

@@ -16,7 +16,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_gemma4.cache import Cache
-from mlx_gemma4.constrain import AnswerGate, Constraint
+from mlx_gemma4.constrain import AnswerGate, Constraint, ReplyGate
 from mlx_gemma4.errors import PromptError
 from mlx_gemma4.inputs import ModelInputs
 from mlx_gemma4.loops import LoopDetector
@@ -48,7 +48,7 @@ class GenerateOptions:
         loop_guard: stop when the reply repeats itself without end.
         constraint: a schema or grammar the answer must follow; thoughts stay free.
         draft: where drafts for speculative decoding come from; the reply stays the same (greedy)
-            or equally distributed. Not used with a constraint or a repetition penalty.
+            or equally distributed.
     """
 
     max_tokens: int = 2048
@@ -316,17 +316,26 @@ class Decoder:
             history=prompt,
             vocab_size=config.text.vocab_size,
         )
-        if self._matcher is not None:
-            matcher = self._matcher.deep_copy()
-            gate = AnswerGate(matcher, self._tokenizer, prompt, config.text.vocab_size)
-            return self._gated(sampler, hidden, cache, gate, parser)
-        first = sampler(self._model.greedy_logits(hidden))
+        gate = self._gate(prompt, parser)
+        if gate is None:
+            first = sampler(self._model.greedy_logits(hidden))
+            plain = partial(self._one_ahead, sampler, cache)
+        else:
+            first = sampler(self._model.greedy_logits(hidden), gate.allowed())
+            plain = partial(self._gated, sampler, cache, gate)
         mx.async_eval(first)
-        if self._options.draft is None or sampling.repetition_penalty != 1:
-            return self._one_ahead(sampler, cache, first, lambda _token, _seconds: False)
+        if self._options.draft is None:
+            return plain(first, lambda _token, _seconds: False)
         drafter = self._options.draft.start(self._model, prompt, sampling)
-        self._speculation = Speculation(self._model, drafter, sampler, sampling, cache, limit)
-        return self._speculation.run(first, partial(self._one_ahead, sampler, cache))
+        self._speculation = Speculation(self._model, drafter, sampler, sampling, cache, limit, gate)
+        return self._speculation.run(first, plain)
+
+    def _gate(self, prompt: np.ndarray, parser: ReplyParser) -> ReplyGate | None:
+        if self._matcher is None:
+            return None
+        matcher, tokenizer = self._matcher.deep_copy(), self._tokenizer
+        gate = AnswerGate(matcher, tokenizer, prompt, self._model.config.text.vocab_size)
+        return ReplyGate(gate, parser, tokenizer)
 
     def _one_ahead(
         self,
@@ -368,23 +377,34 @@ class Decoder:
     def _gated(
         self,
         sampler: Sampler,
-        hidden: mx.array,
         cache: Cache,
-        gate: AnswerGate,
-        parser: ReplyParser,
-    ) -> Generator[int, None, None]:
-        """A grammar needs token n to say what n + 1 may be; the mask is made during the pass."""
+        gate: ReplyGate,
+        token: mx.array,
+        leave: Callable[[int, float | None], bool],
+    ) -> Generator[int, None, tuple[mx.array, mx.array]]:
+        """As ``_one_ahead`` under a grammar, which needs token n to say what n + 1 may be.
+
+        The mask is made during the pass.
+        """
         model = self._model
-        logits = model.greedy_logits(hidden)
         for count in _counter():
-            allowed = gate.allowed(parser.channel)
-            token = _id(sampler(logits, allowed))
-            gate.feed(token, parser.channel)
-            logits = model.greedy_logits(model.step_hidden(token, cache))
+            known = _id(token)
+            started = time.perf_counter()
+            gate.feed(known)
+            hidden = model.step_hidden(known, cache)
+            logits = model.greedy_logits(hidden)
             mx.async_eval(logits)
-            yield token
+            seconds = time.perf_counter() - started
+            yield known
+            started = time.perf_counter()
+            token = sampler(logits, gate.allowed())
+            mx.eval(token)
+            seconds += time.perf_counter() - started
             if count % _CLEAR_EVERY == 0:
                 mx.clear_cache()
+            if leave(known, seconds if count > 1 else None):
+                return hidden, token
+        raise AssertionError("counting never ends")
 
 
 def _id(token: mx.array) -> int:

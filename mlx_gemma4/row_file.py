@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -20,10 +19,6 @@ from mlx_gemma4.errors import WeightsError
 from mlx_gemma4.file_headers import StoredTensor
 
 log = logging.getLogger(__name__)
-
-_MANY = 64
-"""Rows from which on several are asked for at once: a disk that seeks for one row is idle."""
-_AT_ONCE = 8
 
 
 class RowFile:
@@ -57,12 +52,8 @@ class RowFile:
             raise IndexError(f"rows {wanted[0]} to {wanted[-1]} of {self.rows}")
         if self._state() != self._opened:
             raise self._unreadable("it was changed while it was in use")
-        if wanted.size < _MANY:
-            pieces = [self._row(row) for row in wanted.tolist()]
-        else:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                pieces = list(pool.map(self._row, wanted.tolist(), chunksize=_MANY))
-        table = np.frombuffer(b"".join(pieces), dtype=np.uint8).reshape(-1, self.row_bytes)
+        data = b"".join([self._row(row) for row in wanted.tolist()])
+        table = np.frombuffer(data, dtype=np.uint8).reshape(-1, self.row_bytes)
         return table if rows.size == 1 else table[places]
 
     def _row(self, row: int) -> bytes:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -110,11 +110,50 @@ class Sampler:
             self._seen = self._seen | (mx.arange(self._seen.size) == token)
         return token
 
-    def best(self, logits: mx.array) -> mx.array:
-        """The most probable allowed token of each row: logits [n, V] -> ids [n], lazily."""
+    def along(
+        self,
+        logits: mx.array,
+        drafts: mx.array,
+        allowed: Sequence[mx.array | None] | None = None,
+    ) -> mx.array:
+        """Scores of the tokens that may follow each draft, as if the drafts were picked in turn.
+
+        Args:
+            logits: [n + 1, V], before the first draft and after each one.
+            drafts: ids [n].
+            allowed: per row, as for :meth:`__call__`.
+
+        Returns:
+            [n + 1, V]: rows for :meth:`best` or :meth:`distribution_of`.
+        """
+        if self._seen is not None:
+            picked = drafts[:, None] == mx.arange(logits.shape[-1])
+            before = mx.concatenate([mx.zeros_like(self._seen)[None], picked])
+            before = mx.cummax(before.astype(mx.uint8), axis=0).astype(mx.bool_)
+            logits = self._penalise(self._cap(logits), self._seen | before)
         if self._banned is not None:
             logits = mx.where(self._banned, -mx.inf, logits)
-        return mx.argmax(logits, axis=-1)
+        if allowed is not None:
+            everything = mx.ones(logits.shape[-1:], dtype=mx.bool_)
+            masks = mx.stack([everything if mask is None else mask for mask in allowed])
+            logits = mx.where(masks, logits, -mx.inf)
+        return logits
+
+    @staticmethod
+    def best(scores: mx.array) -> mx.array:
+        """The most probable token of each row: [n, V] -> ids [n], lazily."""
+        return mx.argmax(scores, axis=-1)
+
+    def distribution_of(self, scores: mx.array) -> tuple[mx.array, mx.array]:
+        """As :meth:`distribution`, for one row [V] of :meth:`along`."""
+        ids, kept = self._filtered(scores)
+        return ids, kept - mx.logsumexp(kept)
+
+    def saw(self, tokens: Sequence[int]) -> None:
+        """Tokens of the reply that were not picked here: they count for the repetition penalty."""
+        if self._seen is not None:
+            known = mx.array(list(tokens))[:, None] == mx.arange(self._seen.size)
+            self._seen = self._seen | known.any(axis=0)
 
     def draw(self, logits: mx.array) -> tuple[mx.array, mx.array, mx.array]:
         """Pick one token [1] and tell what it was drawn from; see :meth:`distribution`."""
@@ -131,8 +170,7 @@ class Sampler:
             Token ids [n] and their log-probabilities float32 [n] (-inf for dropped ones); n is k,
             or the whole vocabulary when top-k is off.
         """
-        ids, scores = self._filtered(self._prepare(logits, allowed))
-        return ids, scores - mx.logsumexp(scores)
+        return self.distribution_of(self._prepare(logits, allowed))
 
     def _prepare(self, logits: mx.array, allowed: mx.array | None) -> mx.array:
         logits = logits.reshape(-1)

@@ -78,6 +78,25 @@ OneAhead = Callable[
 """Plain decoding from a picked token on, until the callback (token, seconds) says to leave."""
 
 
+Verdict = Callable[[], tuple[int, int, list[int]]]
+"""Waits for a pass; gives the number of drafts kept, the token after them and all drafts."""
+
+
+class Gate(Protocol):
+    """What a constrained reply may go on with; :class:`~mlx_gemma4.constrain.ReplyGate`."""
+
+    def feed(self, token: int) -> None:
+        """A token was picked; called before anybody is told of it."""
+
+    def fitting(self, token: int, drafts: list[int]) -> list[int]:
+        """The leading drafts that may follow ``token``, which is picked and not fed yet."""
+        ...
+
+    def along(self, drafts: list[int]) -> list[mx.array | None]:
+        """Tokens allowed before each draft and after the last, bool [V] or None for all."""
+        ...
+
+
 class Speculation:
     """The tokens of one reply, drafted where it pays.
 
@@ -88,6 +107,7 @@ class Speculation:
         sampling: its options.
         cache: holds the prompt.
         limit: most tokens of the reply.
+        gate: holds the reply to a constraint; plain decoding feeds it too.
     """
 
     def __init__(
@@ -98,8 +118,10 @@ class Speculation:
         sampling: SamplingOptions,
         cache: Cache,
         limit: int,
+        gate: Gate | None = None,
     ) -> None:
         self._model = model
+        self._gate = gate
         self._drafter = drafter
         self._sampler = sampler
         self._greedy = sampling.is_greedy
@@ -126,7 +148,7 @@ class Speculation:
             hidden, token = yield from one_ahead(token, self._leave)
             known = cast("int", token.item())
             self._drafter.feed(known)
-            while drafts := self._propose(hidden):
+            while drafts := self._propose(hidden, known):
                 hidden, known = yield from self._block(known, drafts)
                 self._drafter.feed(known)
             token = mx.array([known])
@@ -144,9 +166,14 @@ class Speculation:
         """Drafts wanted: behind them one more token must fit the reply."""
         return max(0, min(self._pace.width(), self._left - 1))
 
-    def _propose(self, hidden: mx.array) -> Drafts | None:
+    def _propose(self, hidden: mx.array, token: int) -> Drafts | None:
         width = self._width()
-        return self._drafter.propose(hidden, self._cache, width) if width else None
+        drafts = self._drafter.propose(hidden, self._cache, width) if width else None
+        if drafts is None or self._gate is None:
+            return drafts
+        kept = len(self._gate.fitting(token, _ids(drafts.tokens)))
+        sources = None if drafts.sources is None else drafts.sources[:kept]
+        return Drafts(drafts.tokens[:kept], sources) if kept else None
 
     def _block(self, token: int, drafts: Drafts) -> Generator[int, None, tuple[mx.array, int]]:
         """Verify drafts behind ``token``; yields it and the drafts that stand.
@@ -157,6 +184,8 @@ class Speculation:
         cache, count = self._cache, drafts.tokens.size
         surplus = 0
         started = time.perf_counter()
+        if self._gate is not None:
+            self._gate.feed(token)
         try:
             hidden = self._forward(mx.concatenate([mx.array([token]), drafts.tokens]))
             surplus = count
@@ -170,8 +199,11 @@ class Speculation:
             surplus = kept
             self._left -= kept + 1
             self._pace.block(count, kept, seconds)
+            self._sampler.saw([*drafted[:kept], following])
             for draft in drafted[:kept]:
                 self._drafter.feed(draft)
+                if self._gate is not None:
+                    self._gate.feed(draft)
                 surplus -= 1
                 yield draft
         finally:
@@ -184,24 +216,34 @@ class Speculation:
         hidden = text.embed(ids)
         return text(hidden, text.per_layer_inputs(ids, hidden), self._cache)
 
-    def _verdict(
-        self, drafts: Drafts, logits: mx.array
-    ) -> Callable[[], tuple[int, int, list[int]]]:
+    def _verdict(self, drafts: Drafts, logits: mx.array) -> Verdict:
         """Queue the pass; calling the result waits for it.
 
-        Returns:
-            A function that gives the number of drafts kept, the token after them and all drafts.
+        What a grammar allows is found out while the pass runs, so there the rest is queued late.
         """
-        if self._greedy:
-            best = self._sampler.best(logits)
-            mx.async_eval(best, drafts.tokens)
+        gate, judge = self._gate, self._compared if self._greedy else self._drawn
+        if gate is None:
+            return judge(drafts, self._sampler.along(logits, drafts.tokens))
+        mx.async_eval(logits, drafts.tokens)
 
-            def compare() -> tuple[int, int, list[int]]:
-                drafted = _ids(drafts.tokens)
-                return (*accept_greedy(drafted, _ids(best)), drafted)
+        def held() -> tuple[int, int, list[int]]:
+            masks = gate.along(_ids(drafts.tokens))
+            return judge(drafts, self._sampler.along(logits, drafts.tokens, masks))()
 
-            return compare
-        rows = [self._sampler.distribution(logits[i]) for i in range(logits.shape[0])]
+        return held
+
+    def _compared(self, drafts: Drafts, scores: mx.array) -> Verdict:
+        best = self._sampler.best(scores)
+        mx.async_eval(best, drafts.tokens)
+
+        def compare() -> tuple[int, int, list[int]]:
+            drafted = _ids(drafts.tokens)
+            return (*accept_greedy(drafted, _ids(best)), drafted)
+
+        return compare
+
+    def _drawn(self, drafts: Drafts, scores: mx.array) -> Verdict:
+        rows = [self._sampler.distribution_of(scores[i]) for i in range(scores.shape[0])]
         mx.async_eval(rows, drafts)
 
         def draw() -> tuple[int, int, list[int]]:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from session_checks import agrees, picture
 
+from mlx_gemma4.cache import Cache
+from mlx_gemma4.constrain import Constraint
 from mlx_gemma4.drafter_lookup import LookupDrafter, PromptLookup
 from mlx_gemma4.errors import PromptError
-from mlx_gemma4.generate import Finish, GenerateOptions, collect, generate, stream
+from mlx_gemma4.generate import Finish, GenerateOptions, collect, stream
 from mlx_gemma4.messages import Image, message
 from mlx_gemma4.sampling import Sampler, SamplingOptions
 from mlx_gemma4.session import ReplyOptions, Session
@@ -48,12 +50,12 @@ class Oracle:
         return Drafts(mx.array(following, dtype=mx.int32), None) if following else None
 
 
-def reply_ids(model, processor, inputs, tokens, **more):
-    """Ids of a greedy reply without stops, so that it is long."""
+def reply_ids(model, processor, inputs, tokens, *, sampling=GREEDY, **more):
+    """Ids of a reply without stops, so that it is long, and what drafting did."""
     from mlx_gemma4.generate import Decoder
     from mlx_gemma4.prefill import prefill
 
-    options = GenerateOptions(tokens, sampling=GREEDY, loop_guard=False, **more)
+    options = GenerateOptions(tokens, sampling=sampling, loop_guard=False, **more)
     decoder = Decoder(model, processor.tokenizer, options, stops=False)
     cache = model.make_cache()
     steps = prefill(model, inputs, cache)
@@ -126,15 +128,87 @@ def test_a_session_reports_what_drafting_did(tiny):
     assert agrees(session, model)
 
 
-def test_a_repetition_penalty_switches_drafting_off(tiny):
-    model, processor = tiny("e2b")
+PENALTY = SamplingOptions(greedy=True, repetition_penalty=1.3)
+WORDS = Constraint.regex("([a-z]{1,3} ){40}")
+HELD = {
+    "penalty": {"sampling": PENALTY},
+    "grammar": {"constraint": WORDS},
+    "both": {"sampling": PENALTY, "constraint": WORDS},
+}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("held", HELD)
+def test_held_replies_are_those_of_plain_decoding(arch, held, tiny):
+    """A penalty depends on every token before; a grammar says what may follow each draft."""
+    model, processor = tiny(arch)
     inputs = processor.inputs([message("user", TEXT)])
-    sampling = SamplingOptions(greedy=True, repetition_penalty=1.2)
-    options = GenerateOptions(20, sampling=sampling, draft=PromptLookup(ngram=1))
-    drafted = generate(model, processor, inputs, options)
-    plain = generate(model, processor, inputs, GenerateOptions(20, sampling=sampling))
-    assert drafted.usage.draft_blocks == 0
-    assert drafted.text == plain.text
+    plain, _ = reply_ids(model, processor, inputs, 50, **HELD[held])
+    for wrong in (0, 3):
+        draft = Oracle(plain, wrong)
+        drafted, counts = reply_ids(model, processor, inputs, 50, draft=draft, **HELD[held])
+        assert drafted == plain
+        assert counts.blocks > 3
+        # What a grammar refuses is not even run; only the penalty leaves wrong drafts to refuse.
+        assert counts.accepted == counts.drafted if not wrong else counts.accepted > 0
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_prompt_lookup_helps_held_replies_too(held, tiny):
+    model, processor = tiny("e2b")
+    inputs = processor.inputs([message("user", "aa ab aa ab aa ab ba bb ba bb ba")])
+    plain, _ = reply_ids(model, processor, inputs, 60, **HELD[held])
+    draft = PromptLookup(ngram=1)
+    drafted, counts = reply_ids(model, processor, inputs, 60, draft=draft, **HELD[held])
+    assert drafted == plain
+    assert counts.blocks > 0
+
+
+def test_thoughts_and_answer_of_a_held_reply_are_drafted_alike(tiny, monkeypatch):
+    """The border between a free thought and a held answer is no place for a draft."""
+    model, processor = tiny("e2b")
+    tokenizer = processor.tokenizer
+    said = tokenizer.encode("<|channel>thought\nfree words here\n<channel|>", control=True)
+    said += tokenizer.encode("ab cd ab cd ")
+    place, trim = [0], Cache.trim
+
+    def scripted(_model, hidden):
+        """Logits by which every position wants the next token of what is to be said."""
+        rows = range(place[0], place[0] + hidden.shape[1])
+        place[0] += hidden.shape[1]
+        wanted = mx.array([[said[min(at, len(said) - 1)] for at in rows]])
+        return (mx.arange(model.config.text.vocab_size) == wanted[..., None]) * 9.0
+
+    def trimmed(cache, count):
+        place[0] -= count
+        return trim(cache, count)
+
+    monkeypatch.setattr(type(model), "greedy_logits", scripted)
+    monkeypatch.setattr(Cache, "trim", trimmed)
+    inputs = processor.inputs([message("user", "Hi")], think=True)
+    grammar = Constraint.regex("(ab|cd|ef| )+")
+    for wrong in (0, 2, 3, 5):
+        place[0] = 0
+        held = {"constraint": grammar, "draft": Oracle(said, wrong)}
+        drafted, counts = reply_ids(model, processor, inputs, len(said), **held)
+        assert drafted == said
+        assert counts.accepted > 0
+
+
+def test_a_held_session_stopped_inside_a_block_is_exact(tiny):
+    model, processor = tiny("e2b")
+    session = Session(model, processor)
+    chat = [message("user", TEXT)]
+    plain, _ = reply_ids(model, processor, processor.inputs(chat), 30, **HELD["both"])
+    for stop_after in range(1, 10, 2):
+        session.sync(chat)
+        draft = Oracle(plain, 4)
+        options = GenerateOptions(30, loop_guard=False, draft=draft, **HELD["both"])
+        events = session.reply(ReplyOptions(options))
+        list(itertools.islice(events, stop_after))
+        events.close()
+        assert session._runner.cache.offset == session.tokens
+        assert agrees(session, model)
 
 
 def test_a_seed_repeats_a_sampled_reply_with_drafts(tiny):
