@@ -1,4 +1,7 @@
-"""``--graph``: counts that hold on any machine: kernels, bytes and wide sorts per token."""
+"""``--graph``: counts that hold on any machine: kernels, bytes and wide sorts per token.
+
+Beside them stands the one time that no accelerator shortens: what the host needs per token.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 
 from mlx_gemma4.bench.peers import OURS, missing_note
 from mlx_gemma4.bench.report import Cell, Figure, Section
-from mlx_gemma4.bench.steps import ENGINES, available, decode_count, sampler_sorts
+from mlx_gemma4.bench.steps import ENGINES, available, decode_count, host_seconds, sampler_sorts
 from mlx_gemma4.bench.traffic import WIDTHS, weight_bytes
 from mlx_gemma4.fusion import FusionMode
 from mlx_gemma4.published import published_config
@@ -19,6 +22,11 @@ _MODES = (
     "Facet off: chains operation by operation; portable: what MLX alone can fuse, on any backend; "
     "full: with every own kernel the self-check may switch on, one node per launch. More than 128 "
     "tokens of context."
+)
+_HOST = (
+    "Host µs: CPU time of one thread of this machine to build the graph of a step, median of 24: "
+    "operation by operation, and replayed as one compiled function (what Facet does on a GPU). The "
+    "counts are the same either way."
 )
 _BYTES = (
     "GB at width w: weights read by a step over w tokens, uniform routing. The first number reads "
@@ -48,13 +56,14 @@ def graph_section(names: Sequence[str]) -> Section:
                     "kernels per token": count.kernels,
                     "nodes": count.nodes,
                     "÷ portable": count.kernels / portable,
+                    **_host(engine, name),
                     "wide sorts per sampled token": sorts[engine.partition(" ")[0]],
                     **_bytes(name),
                 }
             )
     figures.append(Figure("full-vocabulary sorts per sampled token", sorts[OURS], 0))
     settings = {"weights": "4-bit affine, groups of 64", "widths": "tiny, all layers and heads"}
-    notes = [_KERNELS, _MODES, _BYTES, *missing_note()]
+    notes = [_KERNELS, _MODES, _HOST, _BYTES, *missing_note()]
     return Section("Counts per decoded token", settings, rows, figures, notes)
 
 
@@ -63,6 +72,15 @@ def _kernel_figures(name: str, portable: int, full: int) -> list[Figure]:
         Figure(f"{name} kernels per token, portable", portable, PORTABLE_GOALS.get(name)),
         Figure(f"{name} kernels per token, full", full, FULL_GOALS.get(name)),
     ]
+
+
+def _host(label: str, name: str) -> dict[str, Cell]:
+    engine, _, word = label.partition(" ")
+    mode = FusionMode(word) if word else FusionMode.PORTABLE
+    built = round(1e6 * host_seconds(engine, name, mode))
+    replays = engine == OURS and mode is not FusionMode.OFF
+    again = round(1e6 * host_seconds(engine, name, mode, replays=True)) if replays else None
+    return {"host µs": built, "host µs, replayed": again}
 
 
 def _bytes(name: str) -> dict[str, Cell]:

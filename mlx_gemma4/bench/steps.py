@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import mlx.core as mx
@@ -17,12 +19,13 @@ ENGINES = (OURS, *PEERS)
 VOCABULARY = 262_144
 _WARM_TOKENS = 40
 _CONTEXT = 140  # tokens before our counted step; some kernels take more launches beyond 128
+_BUILDS = 25  # steps built to time the host; buffers do not grow within them
 _TEMPERATURE, _TOP_P, _TOP_K = 1.0, 0.95, 64  # the published generation_config.json
 
 Forward = Callable[[mx.array, Any], mx.array]
-_Ready = tuple[Forward, Any, Callable[[Any], list[mx.array]]]
+_Prepared = tuple[Forward, Any, Callable[[Any], list[mx.array]]]
 
-__all__ = ["ENGINES", "VOCABULARY", "available", "decode_count", "sampler_sorts"]
+__all__ = ["ENGINES", "VOCABULARY", "available", "decode_count", "host_seconds", "sampler_sorts"]
 
 
 def decode_count(
@@ -44,12 +47,43 @@ def count_step(
     config: dict[str, Any],
     width: int = 1,
     mode: FusionMode = FusionMode.PORTABLE,
+    *,
+    replays: bool = False,
 ) -> GraphCount:
-    """As :func:`decode_count` for a configuration."""
+    """As :func:`decode_count` for a configuration; ``replays``: our step as one function."""
     tokens = mx.full((1, width), 5, dtype=mx.int32)
     mx.eval(tokens)
-    forward, cache, states = _facet(config, mode) if engine == OURS else _peer(engine, config)
+    forward, cache, states = _ready(engine, config, mode, replays)
     return count_graph(lambda: [forward(tokens, cache), *states(cache)])
+
+
+def host_seconds(
+    engine: str, name: str, mode: FusionMode = FusionMode.PORTABLE, *, replays: bool = False
+) -> float:
+    """CPU time of the host's thread to build one decode step; nothing is evaluated.
+
+    Whatever the accelerator, it cannot be faster than this. It does not depend on widths, so they
+    are tiny; the first step, which traces and warms up, is left out.
+
+    Args:
+        engine: one of ``ENGINES``.
+        name: a published size.
+        mode: how far our model is fused.
+        replays: our step as one compiled function instead of operation by operation.
+    """
+    forward, cache, _ = _ready(engine, tiny_json(name), mode, replays)
+    tokens = mx.full((1, 1), 5, dtype=mx.int32)
+    mx.eval(tokens)
+    seconds = []
+    for _ in range(_BUILDS):
+        started = time.thread_time()
+        forward(tokens, cache)
+        seconds.append(time.thread_time() - started)
+    return median(seconds[1:])
+
+
+def _ready(engine: str, config: dict[str, Any], mode: FusionMode, replays: bool) -> _Prepared:
+    return _facet(config, mode, replays) if engine == OURS else _peer(engine, config)
 
 
 def fusion_of(mode: FusionMode) -> Fusion:
@@ -78,9 +112,10 @@ def _sampler(engine: str, vocabulary: int) -> Callable[[mx.array], mx.array]:
     return make_sampler(temp=_TEMPERATURE, top_p=_TOP_P, top_k=_TOP_K)
 
 
-def _facet(config: dict[str, Any], mode: FusionMode) -> _Ready:
+def _facet(config: dict[str, Any], mode: FusionMode, replays: bool) -> _Prepared:
     model = random_model(config, mx.bfloat16, PACKING)
     model.use(fusion_of(mode))
+    model.language_model.replays = replays
     text, cache = model.language_model, model.make_cache()
     cache.before_append(_CONTEXT)
     for spec, layer in zip(text.config.layers, cache, strict=False):
@@ -95,7 +130,7 @@ def _facet(config: dict[str, Any], mode: FusionMode) -> _Ready:
     return forward, cache, lambda cache: cache.arrays()
 
 
-def _peer(engine: str, config: dict[str, Any]) -> _Ready:
+def _peer(engine: str, config: dict[str, Any]) -> _Prepared:
     model: Any = bare_peer(engine, config["text_config"])
     cast(model, mx.bfloat16)
     pack(model)

@@ -14,7 +14,8 @@ from mlx_gemma4.bench.memory import score_ratio
 from mlx_gemma4.bench.report import Figure, Report, Section, machine, write
 from mlx_gemma4.bench.session import repeated_picture_runs, session_section
 from mlx_gemma4.bench.shapes import PACKING, random_model, shape_json, with_tokenizer
-from mlx_gemma4.bench.steps import count_step, decode_count, sampler_sorts
+from mlx_gemma4.bench.shapes import tiny_json as bench_json
+from mlx_gemma4.bench.steps import count_step, decode_count, host_seconds, sampler_sorts
 from mlx_gemma4.bench.timing import Speed, engines_for, interleaved, ratio, speed_section
 from mlx_gemma4.bench.traffic import distinct_experts, weight_bytes
 from mlx_gemma4.cli import main
@@ -79,6 +80,27 @@ def test_kernels_per_token_of_every_size(name, portable, full):
     if name in PORTABLE_GOALS:
         assert portable <= PORTABLE_GOALS[name]
         assert full <= FULL_GOALS[name]
+
+
+@pytest.mark.parametrize("name", ["e2b", "26b"])
+@pytest.mark.parametrize("mode", [FusionMode.PORTABLE, FusionMode.FULL])
+def test_a_step_as_one_function_launches_the_same_kernels(name, mode):
+    built, replayed = (
+        count_step("facet", bench_json(name), mode=mode, replays=replays)
+        for replays in (False, True)
+    )
+    assert replayed.kernels == built.kernels
+    assert replayed.by_kind["ScatterAxis"] == built.by_kind["SliceUpdate"] > 0
+    if mode is FusionMode.FULL:
+        assert replayed.by_kind["CustomKernel"] == built.by_kind["CustomKernel"] > 100
+
+
+def test_a_replayed_step_costs_the_host_less():
+    """By a factor of two or three; the bound leaves room for a loaded machine."""
+    built, replayed = (
+        host_seconds("facet", "26b", FusionMode.FULL, replays=replays) for replays in (False, True)
+    )
+    assert 0 < replayed < built
 
 
 def test_sorts_are_counted_by_width_inside_compiled_regions_too():
