@@ -1,7 +1,7 @@
 """Batches for the joint training: one task and one picture grid each, drawn from small pools.
 
 Rendering and speaking cost as much as a training step, so every item is used about four times
-before it leaves its pool.
+before it leaves its pool; where items are kept elsewhere, once.
 """
 
 from __future__ import annotations
@@ -136,9 +136,10 @@ def _clips_fit(turns: tuple[Turn, ...]) -> int:
 class Kitchen:
     """Makes items of each task and keeps them in pools by shape."""
 
-    def __init__(self, source: tasks.Source, batch_patches: int) -> None:
+    def __init__(self, source: tasks.Source, batch_patches: int, reuse: int = REUSE) -> None:
         self.source = source
         self.budget = batch_patches
+        self.reuse = reuse
         self.pools: dict[tuple, list[Item]] = {}
 
     def draw(self, task: str) -> Batch:
@@ -157,10 +158,16 @@ class Kitchen:
         drawn = rng.sample(pool, min(len(pool), 3 * size))
         drawn.sort(key=lambda item: len(item.sequence.ids))
         start = rng.randint(0, len(drawn) - size)
-        return drawn[start : start + size]
+        return self._taken(pool, drawn[start : start + size])
+
+    def _taken(self, pool: list[Item], drawn: list[Item]) -> list[Item]:
+        if self.reuse == 1:
+            left = {id(item) for item in drawn}
+            pool[:] = [item for item in pool if id(item) not in left]
+        return drawn
 
     def _refresh(self, pool: list[Item], make: Callable[[], Item], size: int) -> None:
-        fresh = size if len(pool) < size else -(-size // REUSE)
+        fresh = size if len(pool) < size else -(-size // self.reuse)
         pool.extend(make() for _ in range(fresh))
         del pool[: max(0, len(pool) - 4 * size)]
 
@@ -178,10 +185,11 @@ class Kitchen:
             pool.append(item)
             del pool[: max(0, len(pool) - 4 * size)]
             ready = [k for k, p in self.pools.items() if k[:2] == (task, grid) and len(p) >= size]
-            if made * REUSE >= size and ready:
+            if made * self.reuse >= size and ready:
                 weights = [len(self.pools[k]) for k in ready]
                 key = self.source.rng.choices(ready, weights)[0]
-                return collate(task, self.source.rng.sample(self.pools[key], size))
+                drawn = self.source.rng.sample(self.pools[key], size)
+                return collate(task, self._taken(self.pools[key], drawn))
 
     def _grid(self, task: str) -> tuple[int, int]:
         rng = self.source.rng
@@ -252,14 +260,16 @@ class Kitchen:
 class Stream(IterableDataset):
     """Endless batches of a mixture of tasks; `shares` may change while it runs."""
 
-    def __init__(self, shares: dict[str, float], seed: int, batch_patches: int) -> None:
-        self.shares, self.seed, self.budget = shares, seed, batch_patches
+    def __init__(
+        self, shares: dict[str, float], seed: int, batch_patches: int, reuse: int = REUSE
+    ) -> None:
+        self.shares, self.seed, self.budget, self.reuse = shares, seed, batch_patches, reuse
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
-        kitchen = Kitchen(tasks.Source(rng), self.budget)
+        kitchen = Kitchen(tasks.Source(rng), self.budget, self.reuse)
         names, weights = zip(*self.shares.items(), strict=True)
         while True:
             yield kitchen.draw(rng.choices(names, weights)[0])

@@ -17,7 +17,7 @@ from transformers.models.gemma4 import Gemma4ForConditionalGeneration
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
 from training import batches, config, network, tasks, tokenizer
-from training.train import losses
+from training.train import soft_features
 
 WIDEN = 3.0
 CALIBRATION = ("line", "see", "hearing", "card")
@@ -47,7 +47,7 @@ def calibrate(trainee: network.Trainee) -> dict[str, _Range]:
     kitchen = batches.Kitchen(source, 4 * 594)
     with torch.no_grad():
         for task in CALIBRATION:
-            losses(trainee, kitchen.draw(task))
+            soft_features(trainee, kitchen.draw(task))
     for hook in hooks:
         hook.remove()
     return found

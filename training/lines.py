@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from training import fonts, words
+from training import fonts
 from training.tokenizer import spell
 
 Colour = tuple[int, int, int]
@@ -168,7 +168,3 @@ def page(
     if rng.random() < 0.3 * strength:
         image = image.rotate(rng.uniform(-1, 1), resample=Image.Resampling.BICUBIC, fillcolor=paper)
     return _spoil(rng, image, strength), boxes[:-1]
-
-
-def random_line(rng: random.Random, most: int, held_out: bool = False) -> str:
-    return words.line(rng, most, held_out)
