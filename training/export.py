@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from training import batches, config, network, tasks, tokenizer
 from training.train import soft_features
 
 WIDEN = 3.0
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 CALIBRATION = ("line", "see", "hearing", "card")
 
 
@@ -156,6 +158,7 @@ def write(trainee: network.Trainee, folder: Path) -> None:
     _write_json(folder / "generation_config.json", generation)
     _write_json(folder / "processor_config.json", processor_config())
     tokenizer.save(folder)
+    shutil.copy(CHAT_TEMPLATE, folder / CHAT_TEMPLATE.name)
 
 
 def main() -> None:

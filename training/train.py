@@ -29,7 +29,7 @@ from training.pantry import Pantry
 from training.tokenizer import special
 
 HEADS_ONLY = ("letters", "sounds", "towers")
-LOOKING = 0.15
+LOOKING = 0.5
 FIRST = 80
 MIXTURES = {
     "letters": {"crop": 1.0},
