@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.documents import sniff, wire
+from app.documents.order import reordered
 from app.documents.pages import PageSource
 from app.documents.prepare import Plan
 from app.documents.prepare import plan as make_plan
@@ -120,10 +121,11 @@ class DocumentReader:
         source = self._pages(path, password)
         texts = [wire.page_text_of(page) for page in pages]
 
-        def lines_of(page: int) -> tuple[tuple[Box, ...], Plan]:
+        def lines_of(page: int, rtl: bool) -> tuple[tuple[Box, ...], Plan]:
             plan = self._plan(path, page, password)
             lines, shape = self._lines(plan, page)
-            return lines.fractions(*shape), plan
+            boxes = lines.fractions(*shape)
+            return reordered(boxes, lines.letter_height, shape) if rtl and boxes else boxes, plan
 
         return wire.plain(write_searchable(source, password, texts, Path(target), lines_of)), b""
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from app.documents.export.pdf import DOTS_PER_INCH, SearchableWriter
 from app.documents.export.placing import place, text_lines
+from app.documents.order import right_to_left
 from app.documents.pages import PageSource
 from app.documents.prepare import Plan
 from app.documents.types import Box, PageText, SearchablePdf
 
-LinesOf = Callable[[int], tuple[tuple[Box, ...], Plan]]
+LinesOf = Callable[[int, bool], tuple[tuple[Box, ...], Plan]]
 
 
 def write_searchable(
@@ -24,7 +25,10 @@ def write_searchable(
     target: Path,
     lines_of: LinesOf,
 ) -> SearchablePdf:
-    """Write the copy. lines_of: boxes of a page's lines in its prepared picture, and its plan.
+    """Write the copy.
+
+    lines_of: boxes of a page's lines in its prepared picture, read from left to right or (True)
+    from right to left, and its plan.
 
     Pages that a program drew have their own text already and stay exactly as they are.
 
@@ -44,7 +48,7 @@ def write_searchable(
             text = by_page.get(page)
             if text is None or (not source.is_picture(page) and source.lines(page)):
                 continue
-            boxes, plan = lines_of(page)
+            boxes, plan = lines_of(page, right_to_left(text.markdown))
             placed = place(text_lines(text.markdown), boxes, plan.width / plan.height)
             hidden = is_pdf and source.is_picture(page)
             writer.add_text(page, placed, plan.preparation.to_original, replace_hidden=hidden)

@@ -1,17 +1,17 @@
 """Where the lines of writing are on a page, in reading order, found by looking at the ink.
 
-Letters are grouped into pieces of lines; pieces are ordered by cutting the page into columns where
-a gap runs through most of it. Cells of a table count as pieces and are read row by row.
+Letters are grouped into pieces of lines, which `order` puts in order. Cells of a table count as
+pieces and are read row by row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
 
+from app.documents.order import reading_order
 from app.documents.skew import ink, letters
 from app.documents.types import Box
 
@@ -19,14 +19,14 @@ LOOK_SIDE = 1600  # pixels of the longer side that lines are looked for at
 SMALL_LETTER = 9.0  # pixels: below it the page should be looked at in a larger picture
 MOST_PIECES = 5000
 WORD_GAP = 1.5  # letter heights between words of a line, at most
-_MOST_DEPTH = 12
-_COLUMN_GAP = 1.2  # letter heights between two columns, at least
-_WIDE_LINE = 9.0  # letter heights: pieces wider than this are lines of text, not cells
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Boxes of the pieces in reading order, and the median letter height in pixels (0: none)."""
+    """Boxes of the pieces in reading order, and the median letter height in pixels (0: none).
+
+    The order is that of writing from left to right; `order.reordered` gives the other one.
+    """
 
     boxes: tuple[tuple[int, int, int, int], ...]  # left, top, right, bottom
     letter_height: float
@@ -49,7 +49,7 @@ def find_lines(rgb: np.ndarray) -> Lines:
         return Lines((), 0.0)
     height = _letter_height(boxes)
     pieces = _pieces(boxes, height, mask.shape)
-    ordered = _ordered(pieces, height, 0)
+    ordered = reading_order(pieces, height)
     return Lines(tuple(tuple(int(side) for side in box) for box in ordered), height)  # type: ignore[misc]
 
 
@@ -107,78 +107,3 @@ def _merged(pieces: np.ndarray, height: float) -> np.ndarray:
         else:
             kept.append(piece.copy())
     return np.array(kept, dtype=np.int64).reshape(-1, 4)
-
-
-# --- reading order -------------------------------------------------------------------------------
-
-
-def _ordered(pieces: np.ndarray, height: float, depth: int) -> list[np.ndarray]:
-    """Columns left to right; what spans them is read before what lies below it."""
-    if len(pieces) < 2:
-        return list(pieces)
-    cut = _column_cut(pieces, height) if depth < _MOST_DEPTH else None
-    if cut is None:
-        return [piece for row in rows_of(pieces) for piece in row]
-    spanning = pieces[(pieces[:, 0] < cut) & (pieces[:, 2] > cut)]
-    rest = pieces[~((pieces[:, 0] < cut) & (pieces[:, 2] > cut))]
-    middles = (rest[:, 1] + rest[:, 3]) / 2
-    borders = [-np.inf, *sorted((spanning[:, 1] + spanning[:, 3]) / 2), np.inf]
-    bars = [piece for row in rows_of(spanning) for piece in row] if len(spanning) else []
-    ordered: list[np.ndarray] = []
-    for index, (above, below) in enumerate(pairwise(borders)):
-        band = rest[(middles > above) & (middles <= below)]
-        for side in (band[band[:, 2] <= cut], band[band[:, 0] >= cut]):
-            ordered += _ordered(side, height, depth + 1)
-        if index < len(bars):
-            ordered.append(bars[index])
-    return ordered
-
-
-def _column_cut(pieces: np.ndarray, height: float) -> float | None:
-    """The place of a gap between columns of text that few pieces cross, or None."""
-    left, right = int(pieces[:, 0].min()), int(pieces[:, 2].max())
-    crossing = np.zeros(right - left + 2)
-    np.add.at(crossing, pieces[:, 0] - left, 1)
-    np.add.at(crossing, pieces[:, 2] - left, -1)
-    crossing = np.cumsum(crossing)[: right - left + 1]
-    allowed = min(
-        crossing[len(crossing) // 20 : -len(crossing) // 20 or None].min(), 0.25 * len(pieces)
-    )
-    best: tuple[float, float] | None = None
-    for start, end in _runs(crossing <= allowed):
-        if start == 0 or end >= len(crossing) - 1 or end - start < _COLUMN_GAP * height:
-            continue
-        middle = left + (start + end) / 2
-        if _are_columns(pieces, middle, height) and (best is None or end - start > best[0]):
-            best = (end - start, middle)
-    return best[1] if best else None
-
-
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Start and end of each run of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
-
-
-def _are_columns(pieces: np.ndarray, cut: float, height: float) -> bool:
-    """Lines of text on both sides: several, and mostly wide; cells of a table are neither."""
-    for side in (pieces[pieces[:, 2] <= cut], pieces[pieces[:, 0] >= cut]):
-        if len(side) < 3:
-            return False
-        wide = side[:, 2] - side[:, 0]
-        if float(np.median(wide)) < _WIDE_LINE * height or len(rows_of(side)) < 3:
-            return False
-    return True
-
-
-def rows_of(pieces: np.ndarray) -> list[list[np.ndarray]]:
-    """Pieces side by side as one row, left to right; rows from the top."""
-    rows: list[list[np.ndarray]] = []
-    for piece in sorted(pieces, key=lambda box: (box[1] + box[3]) / 2):
-        middle = (piece[1] + piece[3]) / 2
-        last = rows[-1][-1] if rows else None
-        if last is not None and last[1] < middle < last[3]:
-            rows[-1].append(piece)
-        else:
-            rows.append([piece])
-    return [sorted(row, key=lambda box: int(box[0])) for row in rows]

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 
-from app.documents.tiles import overlap_share
+from app.documents.order import right_to_left
+from app.documents.tiles import TilePlan, overlap_share
 from app.documents.types import PagePart
 
 MOST_WORDS = 450  # at the end and at the beginning that are aligned
@@ -24,6 +25,8 @@ _EQUAL, _CLOSE, _OTHER, _GAP = 2.0, 1.0, -2.0, -1.0
 _MARK_WEIGHT = 0.1  # what words of punctuation alone count: table bars, rulers
 LEAST_SCORE = 5.0
 _WORD = re.compile(r"\s*\S+")
+_SENTENCE_END = re.compile(r"[.!?:;…。！？؟۔]['\"”’)\]*_]*$")
+_BLOCK_START = re.compile(r"(?:#|[-*+>|•–]|\d{1,3}[.)]\s|```|\$\$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,42 @@ class Stitched:
 
     text: str
     doubtful: int = 0
+
+
+def stitch_page(texts: Sequence[str], tiles: TilePlan | None) -> Stitched:
+    """A page's text from those of its tiles, column after column.
+
+    Args:
+        texts: of `tiles.parts` in their order; without tiles the one text of the page.
+        tiles: how the page was cut.
+    """
+    if tiles is None:
+        return stitch(texts)
+    columns: list[Stitched] = []
+    at = 0
+    for parts in tiles.blocks:
+        columns.append(stitch(texts[at : at + len(parts)], parts))
+        at += len(parts)
+    if right_to_left("".join(column.text for column in columns)):
+        columns = [columns[index] for index in tiles.right_to_left]
+    text = ""
+    for column in columns:
+        text = _continued(text, column.text.strip("\n"))
+    return Stitched(text, sum(column.doubtful for column in columns))
+
+
+def _continued(text: str, column: str) -> str:
+    """The next column after what was read: a sentence under way goes on in its paragraph."""
+    if not text or not column:
+        return text or column
+    last = text.rsplit("\n", 1)[-1]
+    whole = (
+        _SENTENCE_END.search(text)
+        or _BLOCK_START.match(last.lstrip())
+        or _BLOCK_START.match(column)
+        or column[0].isupper()
+    )
+    return f"{text}\n\n{column}" if whole else f"{text}\n{column}"
 
 
 @dataclass(frozen=True, slots=True)

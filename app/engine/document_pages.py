@@ -14,9 +14,10 @@ from app.core.events import PageDifference, PageFinished, PageLine
 from app.documents.checks import check_text
 from app.documents.crosscheck import compare
 from app.documents.host import DocumentHost
+from app.documents.order import reordered, right_to_left
 from app.documents.prompts import ReadingTask
-from app.documents.stitch import stitch
-from app.documents.tiles import plan
+from app.documents.stitch import stitch_page
+from app.documents.tiles import TilePlan, plan
 from app.documents.types import (
     Box,
     DocumentError,
@@ -43,7 +44,7 @@ class LoadedPage:
 
     pictures: one, or one for each tile; empty where the text layer is used or there is a problem.
     layer: lines of the PDF's own text, empty where there is none or it is not asked for. shape:
-    width and height of the page in one unit.
+    width and height of the page in one unit, letter_height in the same.
     """
 
     page: int
@@ -52,8 +53,9 @@ class LoadedPage:
     layer: tuple[TextLine, ...] = ()
     use_layer: bool = False
     segments: tuple[Box, ...] = ()
-    tiles: tuple[PagePart, ...] = ()
+    tiles: TilePlan | None = None
     shape: tuple[float, float] = (1.0, 1.0)
+    letter_height: float = 0.0
     problem: DocumentError | None = None
     seconds: float = 0.0
 
@@ -90,7 +92,7 @@ class LoadedPage:
             tokens: generated in all.
             seconds: from the first look to the last word.
         """
-        stitched = stitch(texts, self.tiles)
+        stitched = stitch_page(texts, self.tiles)
         text = stitched.text.strip()
         problems = check_text(text, complete=all(end == "stop" for end in ends))
         notices = [problem.message for problem in problems]
@@ -119,7 +121,10 @@ class LoadedPage:
         """Where lines stand: the text layer knows, else the lines of writing found by looking."""
         if self.layer:
             return layer_places(self.layer)
-        return places(text, self.segments, *self.shape)
+        segments = self.segments
+        if segments and right_to_left(text):
+            segments = reordered(segments, self.letter_height, self.shape)
+        return places(text, segments, *self.shape)
 
 
 class HostKeeper:
@@ -174,17 +179,21 @@ class PageLoader:
             return LoadedPage(page, layer=layer, use_layer=True)
         detail = self._detail(facts)
         prepared = page not in job.as_is
-        tiles: tuple[PagePart, ...] = ()
+        segments: tuple[Box, ...] = ()
+        if detail is ReadingDetail.TILES or not good:
+            segments = host.segments(job.path, page, prepared=prepared)
+        tiles = None
         if detail is ReadingDetail.TILES:
-            tiles = plan(facts.width, facts.height, facts.letter_height)
+            tiles = plan(facts.width, facts.height, facts.letter_height, segments)
         return LoadedPage(
             page,
             detail,
-            self._pictures(page, detail, tiles, prepared=prepared),
+            self._pictures(page, detail, tiles.parts if tiles else (), prepared=prepared),
             layer if good else (),
-            segments=() if good else host.segments(job.path, page, prepared=prepared),
+            segments=() if good else segments,
             tiles=tiles,
             shape=(facts.width, facts.height),
+            letter_height=facts.letter_height,
         )
 
     def _detail(self, facts: PageFacts) -> ReadingDetail:

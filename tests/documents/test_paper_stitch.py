@@ -115,7 +115,7 @@ def test_empty_tiles_are_no_seams():
 
 @given(width=st.floats(100, 5000), height=st.floats(100, 5000), letter=st.floats(0, 60))
 def test_strips_cover_the_page_and_overlap(width, height, letter):
-    parts = plan(width, height, letter)
+    parts = plan(width, height, letter).parts
     assert 2 <= len(parts) <= MOST_TILES
     assert parts[0].box[1] == 0
     assert parts[-1].box[3] > 1 - 1e-9
@@ -127,7 +127,7 @@ def test_strips_cover_the_page_and_overlap(width, height, letter):
 
 def test_strips_give_small_print_its_pixels():
     # 5-point print on A4: letters of about 2.5 points.
-    parts = plan(595, 842, 2.5)
+    parts = plan(595, 842, 2.5).parts
     high = 842 * (parts[0].box[3] - parts[0].box[1])
     assert letter_at(ReadingDetail.TILES, 595, high, 2.5) >= LEAST_LETTER
     assert len(parts) < MOST_TILES
