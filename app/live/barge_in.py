@@ -13,19 +13,23 @@ from enum import StrEnum
 import numpy as np
 
 from app.live.echo import STEP
-from app.live.vad import WINDOW, VoiceWindow, level_db
+from app.live.vad import SILENT_DB, WINDOW, VoiceWindow, level_db
 
 
 @dataclass(frozen=True, slots=True)
 class BargeInOptions:
-    """Levels in dB, spans in steps of 10 ms or in seconds."""
+    """Levels in dB, spans in steps of 10 ms or in seconds.
+
+    fading_db: a window this much below the loudest so far is the end of a cough, not more speech.
+    """
 
     margin_db: float = 12.0
     least_leak_db: float = -38.0
     near_steps: int = 2
     near_within: int = 4
-    confirm_speech_s: float = 0.128
-    confirm_energy_s: float = 0.12
+    confirm_speech_s: float = 0.192
+    fading_db: float = 20.0
+    confirm_energy_s: float = 0.2
     give_up_s: float = 0.7
     far_decay_db: float = 0.4
     quiet_far_db: float = -60.0
@@ -97,6 +101,7 @@ class BargeIn:
         self.onset = 0
         self._near_samples = self._speech_samples = 0
         self._ducked_at = 0
+        self._loudest_db = SILENT_DB
 
     def begin(self) -> None:
         """The assistant starts to be audible."""
@@ -109,16 +114,19 @@ class BargeIn:
             self._ducked_at = position
             self.onset = max(0, position - self.options.near_within * STEP)
             self._near_samples = self._speech_samples = 0
+            self._loudest_db = SILENT_DB
         elif self.state is BargeInState.DUCKED:
             self._near_samples += STEP * near
             self._settle(position)
         return self.state
 
-    def window(self, window: VoiceWindow) -> BargeInState:
-        """One judged window of the cleaned signal."""
+    def window(self, window: VoiceWindow, position: int) -> BargeInState:
+        """One judged window of what the canceller leaves, complete at sample `position`."""
         if self.state is BargeInState.DUCKED and window.speech:
-            self._speech_samples += WINDOW
-            self._settle(window.stop)
+            self._loudest_db = max(self._loudest_db, window.level_db)
+            carries = window.level_db > self._loudest_db - self.options.fading_db
+            self._speech_samples += WINDOW * carries
+            self._settle(position)
         return self.state
 
     def _settle(self, position: int) -> None:

@@ -22,11 +22,16 @@ _CLIPPED_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One 10 ms step ending at sample `position`, and the windows it completed."""
+    """One 10 ms step ending at sample `position`, and the windows it completed.
+
+    windows judge the cleaned sound; beside: what the linear canceller leaves while we are audible,
+    None while it has nothing to do.
+    """
 
     position: int
     near: bool
     windows: tuple[VoiceWindow, ...]
+    beside: tuple[VoiceWindow, ...] | None
     echo: EchoReport | None = None
     complaint: str = ""
 
@@ -54,7 +59,7 @@ class Hearing:
         self._probe: EchoProbe | None = None
         self._linear = LinearEcho() if canceller else None
         self._near_end, self._surprise = NearEndDetector(), Surprise()
-        self._detector = VoiceDetector(probability)
+        self._detector, self._beside = VoiceDetector(probability), VoiceDetector(probability)
         self._rest = np.zeros(0, np.float32)
         self._health = MicrophoneHealth()
         self._origin = 0.0
@@ -85,15 +90,20 @@ class Hearing:
         complaint = "" if self.deaf else self._health.step(near)
         if self.deaf:
             clean = np.zeros(STEP, np.float32)
-        is_near = self._somebody(near, clean, far) and not self.deaf
+        is_near, beside = self._somebody(near, clean, far)
         self.ring.append(clean)
         windows = tuple(self._detector.feed(clean))
-        return Heard(self.ring.end, is_near, windows, report, complaint)
+        return Heard(self.ring.end, is_near and not self.deaf, windows, beside, report, complaint)
 
-    def _somebody(self, near: np.ndarray, clean: np.ndarray, far: np.ndarray) -> bool:
+    def _somebody(
+        self, near: np.ndarray, clean: np.ndarray, far: np.ndarray
+    ) -> tuple[bool, tuple[VoiceWindow, ...] | None]:
         if self._linear is None:
-            return self._near_end.step(clean, far)
-        return self._surprise.step(self._linear.process(near, far))
+            return self._near_end.step(clean, far), None
+        rest = self._linear.process(near, far)
+        idle = self.deaf or self._linear.idle
+        windows = None if idle else tuple(self._beside.feed(rest.sound))
+        return self._surprise.step(rest), windows
 
 
 class MicrophoneHealth:

@@ -30,8 +30,19 @@ _FLOOR = 1e-8
 _TURNS = 4
 _BINS = slice(4, 140)
 """200 to 7,000 Hz of 50 Hz bins."""
-_MARGIN_DB = 8.0
+_MARGIN_DB, _HOLD_DB = np.array([8.0, 9.0]), np.array([5.0, 6.0])
+"""Above what is usual: to notice somebody, to go on hearing him. Mean log ratio, ratio of sums."""
 _STEPS, _WITHIN = 2, 3
+_APART, _CHANGED, _BLIND = 30, 100, 3
+"""Steps: learned so far from a voice; taken for another room; from silence to a usable estimate."""
+_LEAST_DB = -16.0
+"""A threshold is not below this: an estimate that was very good for seconds may get worse again."""
+_USUALLY_AUDIBLE, _USUALLY_SILENT = np.array([_LEAST_DB] * 2), np.array([0.0, 0.0])
+_DECAY = 10 ** (-0.12)
+"""What is expected falls by 60 dB in 0.5 s at most: a room rings on behind the filter's reach."""
+_QUIETEST = 5e-6
+"""Power by bin of white noise at -75 dBFS: a microphone that gates to digital zero is no room in
+which everything is surprising."""
 _AUDIBLE = 30.0
 """Echo this much above the floor counts as audible; the floor lies below the mean of the noise."""
 _RISE = 1.0035
@@ -64,6 +75,11 @@ class LinearEcho:
         self._turn = 0
         self._silent = len(self._played)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing was played for longer than the filter reaches back."""
+        return self._silent > len(self._played)
+
     def process(self, near: np.ndarray, far: np.ndarray) -> Rest:
         """Subtract the echo.
 
@@ -72,7 +88,7 @@ class LinearEcho:
             far: what the loudspeaker played at that time, same shape.
         """
         self._silent = 0 if np.any(far) else self._silent + 1
-        if self._silent > len(self._played):
+        if self.idle:
             return Rest(near, np.abs(_spectrum(near)) ** 2, np.zeros(_SPECTRUM, np.float32))
         block = np.concatenate([self._last, far])
         self._last = np.array(far, np.float32)
@@ -109,35 +125,70 @@ class LinearEcho:
 class Surprise:
     """Is something in the rest that neither our echo nor the room's noise explains?
 
-    Two thresholds, while we are audible and while we are not, each the 95th percentile of the
-    last seconds in which nobody spoke, plus a margin.
+    Two measures of a step against what is expected: the mean over bins of the logarithm notices the
+    hiss of a consonant, the ratio of the sums a vowel, whose power lies in few bins. Each has two
+    thresholds, while we are audible and while we are not: the 95th percentile of the last seconds
+    in which nobody spoke, plus a margin that is smaller once somebody speaks (hysteresis). A step
+    counts as usual only if nothing was noticed 0.3 s before and after it, else the quiet beginning
+    of a word would raise the threshold that its loud part must pass.
     """
 
     def __init__(self) -> None:
         self._noise = np.full(_BINS.stop - _BINS.start, 1e-4)
-        self._usual = {True: deque([-20.0] * 8, maxlen=200), False: deque([0.0] * 8, maxlen=200)}
-        self._threshold = {True: -20.0, False: 0.0}
+        self._expected = np.zeros(_BINS.stop - _BINS.start)
+        self._usual = {
+            True: deque([_USUALLY_AUDIBLE] * 8, maxlen=400),
+            False: deque([_USUALLY_SILENT] * 8, maxlen=400),
+        }
+        self._threshold = {True: _USUALLY_AUDIBLE, False: _USUALLY_SILENT}
         self._recent: deque[bool] = deque(maxlen=_WITHIN)
-        self._steps = 0
+        self._waiting: deque[tuple[bool, np.ndarray]] = deque()
+        self._since_near = _APART
+        self._noticed = False
+        self._near_for = self._audible_for = self._steps = 0
 
     def step(self, rest: Rest) -> bool:
         """Take one step; True while two of the last three were out of the ordinary."""
-        power, expected = rest.power[_BINS] + 1e-9, rest.expected[_BINS]
+        power = rest.power[_BINS] + 1e-9
+        self._expected = expected = np.maximum(rest.expected[_BINS], _DECAY * self._expected)
+        usually = expected + self._noise
         audible = bool(expected.sum() > _AUDIBLE * self._noise.sum())
-        ratio = float(np.mean(np.log10(power / (expected + self._noise))) * 10)
-        near = ratio > self._threshold[audible] + _MARGIN_DB
-        if not near:
-            self._usual[audible].append(ratio)
-        # The room's noise is what every bin falls back to: it follows down at once, up slowly.
-        self._noise = np.where(
-            power < self._noise, 0.8 * self._noise + 0.2 * power, _RISE * self._noise
+        self._audible_for = self._audible_for + 1 if audible else 0
+        measures = 10 * np.array(
+            [np.mean(np.log10(power / usually)), np.log10(power.sum() / usually.sum())]
         )
+        margin = _HOLD_DB if self._noticed else _MARGIN_DB
+        beginning = 0 < self._audible_for <= _BLIND
+        near = bool(np.any(measures > self._threshold[audible] + margin)) and not beginning
+        self._learn(audible, measures, near)
+        # The room's noise is what every bin falls back to: it follows down at once, up slowly.
+        follow = np.where(power < self._noise, 0.8 * self._noise + 0.2 * power, _RISE * self._noise)
+        self._noise = np.maximum(follow, _QUIETEST)
+        self._recent.append(near)
+        self._noticed = sum(self._recent) >= _STEPS
+        return self._noticed
+
+    def _learn(self, audible: bool, measures: np.ndarray, near: bool) -> None:
+        """Take in what is usual, `_APART` steps late.
+
+        What lasts longer than `_CHANGED` steps is no interruption (that would have ended our
+        voice) but another room, and usual from then on.
+        """
+        self._near_for = self._near_for + 1 if near else max(0, self._near_for - 1)
+        if near and self._near_for < _CHANGED:
+            self._since_near = 0
+            self._waiting.clear()
+            return
+        self._since_near += 1
+        if self._since_near > _APART:
+            self._waiting.append((audible, measures))
+        if len(self._waiting) > _APART:
+            was_audible, values = self._waiting.popleft()
+            self._usual[was_audible].append(values)
         self._steps += 1
         if self._steps % 10 == 0:
-            usual = self._usual[audible]
-            self._threshold[audible] = float(np.percentile(np.fromiter(usual, float), 95))
-        self._recent.append(near)
-        return sum(self._recent) >= _STEPS
+            usual = np.array(self._usual[audible])
+            self._threshold[audible] = np.maximum(np.percentile(usual, 95, axis=0), _LEAST_DB)
 
 
 def _spectrum(block: np.ndarray) -> np.ndarray:

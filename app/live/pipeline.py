@@ -142,6 +142,8 @@ class LivePipeline:
             self._judge_echo(heard.echo)
         if self._may_interrupt:
             self._on_barge(self._barge_in.near(heard.near, heard.position))
+            for window in heard.windows if heard.beside is None else heard.beside:
+                self._on_barge(self._barge_in.window(window, heard.position))
         for window in heard.windows:
             self._on_window(window)
 
@@ -151,8 +153,6 @@ class LivePipeline:
         return self.taker.guarded and self.duplex is not Duplex.UNKNOWN
 
     def _on_window(self, window: VoiceWindow) -> None:
-        if self._may_interrupt:
-            self._on_barge(self._barge_in.window(window))
         if not self.options.hands_free and not self.taker.in_turn:
             window = replace(window, speech=False)
         was_speaking = self.taker.user_speaking

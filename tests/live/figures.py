@@ -50,6 +50,17 @@ OTHER_VOICES = (
     ("Um, which one do you mean?", "en+croak"),
     ("Four is wrong, try five.", "en-us+m6"),
 )
+NEW_VOICES = (
+    ("Sorry, may I ask something?", "en-gb+f5"),
+    ("Können wir das noch einmal ansehen?", "de+m4"),
+    ("Hey, go back a bit.", "en-us+linda"),
+    ("Puedes repetirlo, por favor?", "es+f2"),
+    ("Fermati, ho una domanda.", "it+m2"),
+    ("My turn now, please listen.", "en-gb-x-rp+david"),
+    ("Actually, never mind that.", "en-us-nyc+steph"),
+    ("Okay, and how far is it?", "en+m8"),
+)
+ANSWERING_VOICES = ("en", "en-us+f4", "en-gb+m3", "de+f2")
 STORY = (
     "The lighthouse stands on the cliff above the bay. It was built two hundred years ago by "
     "people from the village. Every night its lamp turns slowly, and ships see it from far away. "
@@ -110,12 +121,12 @@ def _interrupt(world, near):
 
 
 def interruption(count=5, level_db=0.0):
-    """Onset of speech over the answer → ducked, → silent, in the rooms everything was tuned in."""
+    """Onset of speech over the answer → ducked, → silent, in the rooms of the first trials."""
     return _reactions("interruption", [Room(seed=i) for i in range(count)], INTERRUPTIONS, level_db)
 
 
 def other_rooms(count=5, level_db=0.0):
-    """The same with delays, decays, loudness, voices and words that nothing was tuned on."""
+    """The same with other delays, decays, loudness, voices, words: what the rule was chosen on."""
     rng = np.random.default_rng(42)
     rooms = [
         Room(
@@ -129,13 +140,30 @@ def other_rooms(count=5, level_db=0.0):
     return _reactions("other_rooms", rooms, OTHER_VOICES, level_db)
 
 
-def _reactions(name, rooms, phrases, level_db):
-    ducked, silent, false_ducks, echo_s = [], [], 0, 0.0
+def new_rooms(count=5, level_db=0.0):
+    """The same in rooms, against answering voices and with words that nothing was chosen on."""
+    rng = np.random.default_rng(77)
+    rooms = [
+        Room(
+            delay_s=float(rng.uniform(0.005, 0.1)),
+            decay_s=float(rng.uniform(0.1, 0.45)),
+            gain=float(rng.uniform(0.15, 0.9)),
+            seed=5000 + i,
+        )
+        for i in range(count)
+    ]
+    return _reactions("new_rooms", rooms, NEW_VOICES, level_db, ANSWERING_VOICES)
+
+
+def _reactions(name, rooms, phrases, level_db, answering=("en",)):
+    ducked, silent, false_ducks, false_turns, echo_s = [], [], 0, 0, 0.0
     for trial, room in enumerate(rooms):
         world = _started([STORY * 2, "Fine."], room)
+        world.voice.name = answering[trial % len(answering)]
         _answering(world, 1.5 + 0.1 * (trial % 7))
         echo_s += 1.5 + 0.1 * (trial % 7)
         false_ducks += sum(r.on for r in world.of(reports.Ducked))
+        false_turns += len(world.of(reports.Interrupted))
         level = _echo_level(room.gain, np.concatenate(world.played[-150:]))
         first, last = _interrupt(world, _near(trial, level_db, level, phrases))
         ducked.append(first if first is not None else 9.0)
@@ -146,7 +174,8 @@ def _reactions(name, rooms, phrases, level_db):
         trials=len(rooms), ducked_median=round(float(np.median(ducked)), 3),
         ducked_p95=round(p95[0], 3), silent_median=round(float(np.median(silent)), 3),
         silent_p95=round(p95[1], 3), missed=silent.count(9.0),
-        ducked_without_cause=false_ducks, seconds_of_echo_alone=round(echo_s, 1),
+        ducked_without_cause=false_ducks, stopped_without_cause=false_turns,
+        seconds_of_echo_alone=round(echo_s, 1),
     )  # fmt: skip
 
 
@@ -399,6 +428,7 @@ FIGURES = {
     for f in (
         interruption,
         other_rooms,
+        new_rooms,
         sink_monitor,
         next_audible,
         double_talk,
@@ -414,6 +444,7 @@ REPORT = Path(__file__).parents[2] / "docs" / "benchmarks" / "2026-11-live.json"
 FULL = {
     "interruption": {"count": 100},
     "other_rooms": {"count": 100},
+    "new_rooms": {"count": 100},
     "sink_monitor": {"count": 20},
     "next_audible": {"count": 100},
     "first_token": {"count": 20},

@@ -183,7 +183,8 @@ def test_barge_in_needs_energy_and_speech():
     barge.near(True, 20000)
     for step in range(20):
         barge.near(True, 20000 + STEP * step)
-        barge.window(VoiceWindow(20000 + step * WINDOW, True, 0.9, -30.0, -60.0))
+        window = VoiceWindow(20000 + step * WINDOW, True, 0.9, -30.0, -60.0)
+        barge.window(window, window.stop)
     assert barge.state is BargeInState.STOPPED
 
 

@@ -137,10 +137,14 @@ class ScriptedBrain:
 
 
 class ScriptedVoice:
-    """Speaks with espeak-ng after a delay; `silent` makes a tone as long as the text instead."""
+    """Speaks with espeak-ng after a delay; `spoken` False: a tone as long as the text instead.
+
+    name: the voice of espeak-ng.
+    """
 
     def __init__(self, agenda, delay_s=0.12, spoken=True):
         self.agenda, self.delay_s, self.spoken = agenda, delay_s, spoken
+        self.name = "en"
         self.said = []
         self.cancelled = 0
         self.pipeline = None
@@ -148,7 +152,7 @@ class ScriptedVoice:
     def speak(self, ticket, piece, language):
         self.said.append((piece.text, language))
         pcm = (
-            say(piece.text, level=0.25)
+            say(piece.text, self.name, level=0.25)
             if self.spoken
             else np.full(len(piece.text) * RATE // 15, 0.1, np.float32)
         )
