@@ -16,6 +16,7 @@ from app.controllers.chat_stream import AnswerStream, prompt_messages
 from app.controllers.chat_tools import Decision, ToolDesk
 from app.controllers.drafts import Drafts
 from app.controllers.library_controller import LibraryController
+from app.controllers.play_copies import PlayCopies
 from app.controllers.schema_check import SchemaCheck
 from app.core.commands import ChatTurn, CountTokens, ReplyOptions, ToolSpec
 from app.core.conversation import (
@@ -115,6 +116,7 @@ class ChatController(QObject):
         self._list = conversations
         self._settings = settings
         self.drafts = Drafts(library, engine, self)
+        self.copies = PlayCopies(library.make_playable, self)
         self._box = ToolBox(library.search_chat, parent=self)
         self.tools = ToolDesk(self._box, self)
         self.tools.asking.connect(self._on_asking)

@@ -93,6 +93,16 @@ def sound_copy(attachment: Path) -> Path:
     return attachment.with_name(f"{attachment.stem}.sound.wav")
 
 
+def play_copy(attachment: Path) -> Path:
+    """Where the WAV lies that the window plays instead of the foreign file; beside it as well."""
+    return attachment.with_name(f"{attachment.stem}.play.wav")
+
+
+def film_copy(attachment: Path) -> Path:
+    """Where a film's pictures lie that the window shows; beside it as well."""
+    return attachment.with_name(f"{attachment.stem}.play.strip")
+
+
 def assets_dir() -> Path:
     """The folder with icons, samples and the demo model; the only way to find assets.
 

@@ -16,7 +16,13 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
-from app.core.conversation import Attachment, Conversation, ConversationMeta, Message
+from app.core.conversation import (
+    Attachment,
+    Conversation,
+    ConversationMeta,
+    MediaKind,
+    Message,
+)
 from app.core.errors import AppError, ErrorKind, Failure
 from app.core.paths import AppPaths
 from app.services.sound_copies import SoundCopies
@@ -150,6 +156,16 @@ class Library(QObject):
             self.preparing.emit(token)
             self._sounds.make(path)
 
+    def make_playable(self, attachment: Attachment) -> Future[tuple[Path | None, Path | None]]:
+        """Decode sound and pictures of an attachment for the player, outside this process."""
+        return self._importer.submit(self._playable, attachment)
+
+    def _playable(self, attachment: Attachment) -> tuple[Path | None, Path | None]:
+        path = self._attachments.path(attachment)
+        is_film = attachment.kind is MediaKind.VIDEO
+        pictures = self._sounds.make_film(path) if is_film else None
+        return self._sounds.make_playable(path), pictures
+
     def export(self, conversation_id: str, path: Path) -> None:
         """Write a chat as Markdown, JSON or HTML, by the file's ending. Raises AppError."""
         transfer.export(self.load(conversation_id), path, self._attachments.path)
@@ -159,7 +175,16 @@ class Library(QObject):
         conversation = transfer.read(path, new_id, self._attachments)
         self._submit(lambda: self._writer_store.save_conversation(conversation))
         self.flush()
+        self._importer.submit(self._copy_sounds, conversation)
         return conversation.meta
+
+    def _copy_sounds(self, conversation: Conversation) -> None:
+        """Give an imported chat's recordings the copies a dropped file gets at once."""
+        for message in conversation.messages.values():
+            for attachment in message.attachments:
+                path = self._attachments.path(attachment)
+                if path.is_file() and self._sounds.wanted(path):
+                    self._sounds.make(path)
 
     def close(self) -> None:
         """Finish all writes and close the file."""

@@ -1,16 +1,22 @@
-"""A 16 kHz WAV beside each attachment whose own sound only Qt can decode (m4a, AAC, films)."""
+"""Copies beside attachments, decoded by workers.
+
+For the model, what only Qt can read; for the player, whatever the person wants to hear and see.
+"""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from app.core.paths import sound_copy
+from app.core.paths import film_copy, play_copy, sound_copy
 from app.core.worker_process import WorkerError, WorkerProcess
 
 log = logging.getLogger(__name__)
 
+SAMPLE_RATE = 16_000
+PLAY_RATE = 32_000
 ENTRY = "app.services.sound_decoder:decode"
+FILMS = "app.services.film_strip:strip"
 # An hour of sound takes Qt about half a minute.
 DECODE_SECONDS = 600.0
 MEMORY_BYTES = 1 << 30
@@ -34,6 +40,7 @@ class SoundCopies:
 
     def __init__(self) -> None:
         self._worker = WorkerProcess(ENTRY, timeout_s=DECODE_SECONDS, memory_bytes=MEMORY_BYTES)
+        self._films = WorkerProcess(FILMS, timeout_s=DECODE_SECONDS, memory_bytes=MEMORY_BYTES)
 
     def wanted(self, path: Path) -> bool:
         """The attachment at `path` has no copy yet and needs one."""
@@ -43,13 +50,33 @@ class SoundCopies:
 
     def make(self, path: Path) -> bool:
         """Decode the attachment at `path`; False where Qt cannot (other decoders follow)."""
+        return self._decode(path, sound_copy(path), SAMPLE_RATE)
+
+    def make_playable(self, path: Path) -> Path | None:
+        """The WAV the window may play, made now if it is not there; None where Qt cannot."""
+        copy = play_copy(path)
+        return copy if copy.exists() or self._decode(path, copy, PLAY_RATE) else None
+
+    def make_film(self, path: Path) -> Path | None:
+        """The strip of pictures the window may show; None where the film cannot be decoded."""
+        copy = film_copy(path)
+        if not copy.exists():
+            try:
+                self._films.ask((str(path), str(copy)))
+            except (WorkerError, ValueError, OSError) as problem:
+                log.info("no strip of the film: %s", problem)
+                return None
+        return copy
+
+    def _decode(self, path: Path, target: Path, rate: int) -> bool:
         try:
-            self._worker.ask((str(path), str(sound_copy(path))))
+            self._worker.ask((str(path), str(target), rate))
         except (WorkerError, ValueError, OSError) as problem:
             log.info("no copy of the sound: %s", problem)
             return False
         return True
 
     def close(self) -> None:
-        """End the worker; a decoding on its way is given up."""
+        """End the workers; a decoding on its way is given up."""
         self._worker.close()
+        self._films.close()

@@ -1,7 +1,7 @@
-"""Decodes a sound track with Qt to a 16 kHz mono WAV. Runs in a worker process of its own.
+"""Decodes a sound track with Qt to a mono WAV. Runs in a worker process of its own.
 
-For what libsndfile cannot read: m4a, AAC and the sound tracks of films. The file is foreign, so the
-window never opens it itself.
+At 16 kHz for the model where libsndfile cannot read the file (m4a, AAC, films), at 32 kHz for what
+the window plays. The file is foreign, so the window never opens it itself.
 """
 
 from __future__ import annotations
@@ -12,48 +12,49 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, QEventLoop, QTimer, QUrl
 from PySide6.QtMultimedia import QAudioBuffer, QAudioDecoder, QAudioFormat
 
-SAMPLE_RATE = 16_000
 # A little more than the library takes, so that it is the one to say that a recording is too long.
-MAX_FRAMES = SAMPLE_RATE * 3601
+MAX_SECONDS = 3601
 
 
-def decode(request: tuple[str, str]) -> float:
+def decode(request: tuple[str, str, int]) -> float:
     """Write the first sound track of `source` to `target` as WAV; its length in seconds.
 
     Args:
-        request: (source, target), both paths.
+        request: (source, target, samples a second); both are paths.
 
     Raises:
         ValueError: no sound track, or one that Qt cannot decode here.
     """
-    source, target = request
+    source, target, rate = request
     application = QCoreApplication.instance() or QCoreApplication([])
     partial = Path(f"{target}.part")
     try:
         with wave.open(str(partial), "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
-            out.setframerate(SAMPLE_RATE)
-            frames = _Decoding(source, out).run()
+            out.setframerate(rate)
+            frames = _Decoding(source, out, rate).run()
         if not frames:
             raise ValueError("it has no sound")
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     assert application is not None
-    return frames / SAMPLE_RATE
+    return frames / rate
 
 
 class _Decoding:
     """One run of Qt's decoder."""
 
-    def __init__(self, source: str, out: wave.Wave_write) -> None:
+    def __init__(self, source: str, out: wave.Wave_write, rate: int) -> None:
         self._out = out
+        self._format = _mono(rate)
+        self._most = rate * MAX_SECONDS
         self._frames = 0
         self._problem = ""
         self._loop = QEventLoop()
         self._decoder = QAudioDecoder()
-        self._decoder.setAudioFormat(_wanted())
+        self._decoder.setAudioFormat(self._format)
         self._decoder.setSource(QUrl.fromLocalFile(source))
         self._decoder.bufferReady.connect(self._on_buffer)
         self._decoder.finished.connect(self._loop.quit)
@@ -71,13 +72,13 @@ class _Decoding:
 
     def _on_buffer(self) -> None:
         buffer: QAudioBuffer = self._decoder.read()
-        if buffer.format() != _wanted():
+        if buffer.format() != self._format:
             self._problem = "Qt gave another format than asked for"
             self._loop.quit()
             return
         self._out.writeframesraw(bytes(buffer.data()))
         self._frames += buffer.frameCount()
-        if self._frames >= MAX_FRAMES:
+        if self._frames >= self._most:
             self._loop.quit()
 
     def _on_error(self) -> None:
@@ -85,9 +86,9 @@ class _Decoding:
         self._loop.quit()
 
 
-def _wanted() -> QAudioFormat:
+def _mono(rate: int) -> QAudioFormat:
     wanted = QAudioFormat()
-    wanted.setSampleRate(SAMPLE_RATE)
+    wanted.setSampleRate(rate)
     wanted.setChannelCount(1)
     wanted.setSampleFormat(QAudioFormat.SampleFormat.Int16)
     return wanted

@@ -28,6 +28,7 @@ HARMLESS = (
     r"XDG_RUNTIME_DIR",
     r"QPulseAudioThread",
     r"PulseAudioService",
+    r"No audio device detected",
 )
 
 

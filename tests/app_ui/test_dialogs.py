@@ -2,16 +2,20 @@
 
 import subprocess
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PySide6.QtMultimedia import QMediaPlayer
 from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QMessageBox
 
 from app.core.conversation import PRESETS, Attachment, MediaKind
 from app.core.events import Pong
+from app.core.paths import film_copy, play_copy
+from app.services.film_strip import FilmStrip
 from app.ui.chat.chat_menus import with_ending
 from app.ui.chat.chat_settings import OWN_STYLE, ChatSettings
-from app.ui.chat.players import PlayerBar, VideoPlayer, clock
+from app.ui.chat.players import PlayerBar, SilentPlayer, VideoPlayer, clock
 from tests.app_ui.talking import ask
 
 
@@ -138,44 +142,66 @@ def sound(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_recording_is_opened_at_the_first_press_and_sought(window, qtbot, sound) -> None:
-    attachment = Attachment("0" * 64, "memo.wav", MediaKind.AUDIO, "audio/wav", 64_044, 0, 0, 2.0)
-    bar = PlayerBar(window.theme, attachment, str(sound))
+def kept(app, qtbot, path: Path) -> Attachment:
+    """The file as a message would carry it."""
+    found: list[Attachment] = []
+    app.library.imported.connect(lambda _token, attachment: found.append(attachment))
+    app.library.import_file("t", str(path), path.name)
+    qtbot.waitUntil(lambda: bool(found), timeout=30_000)
+    return found[0]
+
+
+def test_a_recording_is_played_from_a_copy_a_worker_made(window, app, qtbot, sound) -> None:
+    attachment = kept(app, qtbot, sound)
+    bar = PlayerBar(window.theme, attachment, window.state.chat.copies)
     qtbot.addWidget(bar)
     assert bar._player is None
-    assert bar._time.text() == "0:02"
     bar.toggle()
-    qtbot.waitUntil(lambda: bar._slider.maximum() == 2000, timeout=30_000)
+    assert bar._time.text() == "Preparing …"
+    bar.toggle()  # impatient
+    qtbot.waitUntil(lambda: 1900 <= bar._slider.maximum() <= 2100, timeout=60_000)
+    assert isinstance(bar._player, QMediaPlayer)
+    original = app.library.attachment_path(attachment)
+    assert bar._player.source().toLocalFile() == str(play_copy(original))
     bar._seek(1000)
-    assert bar._player is not None
     bar._player.stop()
 
 
-def test_a_file_that_cannot_be_played_says_so(window, qtbot, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_played_says_so(window, app, qtbot, tmp_path: Path) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"RIFF not really")
-    attachment = Attachment("0" * 64, "bad.wav", MediaKind.AUDIO, "audio/wav", 15)
-    bar = PlayerBar(window.theme, attachment, str(bad))
+    bar = PlayerBar(window.theme, kept(app, qtbot, bad), window.state.chat.copies)
     qtbot.addWidget(bar)
     bar.toggle()
-    qtbot.waitUntil(lambda: bar._time.text() == "cannot be played", timeout=30_000)
+    qtbot.waitUntil(lambda: bar._time.text() == "cannot be played", timeout=60_000)
+    assert not bar.is_playing
 
 
-def test_a_film_takes_the_place_of_its_still(window, qtbot, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_sound", [True, False])
+def test_a_film_takes_the_place_of_its_still(window, app, qtbot, tmp_path, with_sound) -> None:
     path = tmp_path / "film.mp4"
-    source = ["-f", "lavfi", "-i", "color=c=red:s=64x48:r=10:d=1.5"]
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, str(path)], check=True)
-    attachment = Attachment("0" * 64, "film.mp4", MediaKind.VIDEO, "video/mp4", 1, 64, 48, 1.5)
-    player = VideoPlayer(window.chat_page._context, attachment, str(path))
+    source = ["-f", "lavfi", "-i", "color=c=red:s=64x48:r=25:d=1.5"]
+    track = ["-f", "lavfi", "-i", "sine=frequency=440:duration=1.5"] if with_sound else []
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *track, str(path)], check=True)
+    attachment = replace(kept(app, qtbot, path), kind=MediaKind.VIDEO)
+    player = VideoPlayer(window.chat_page._context, attachment)
     qtbot.addWidget(player)
     player.show()
     assert player._screen is None
     player.bar.toggle()
-    assert player._screen is not None
+    qtbot.waitUntil(lambda: player._screen is not None, timeout=60_000)
     assert not player._still.isVisible()
+    assert isinstance(player.bar._player, QMediaPlayer if with_sound else SilentPlayer)
     qtbot.waitUntil(lambda: 1400 <= player.bar._slider.maximum() <= 1600, timeout=30_000)
-    assert player.bar._player is not None
+    shown = player._screen.pixmap().toImage().pixelColor(20, 20)
+    assert (shown.red() > 200, shown.green() < 60) == (True, True)
+    player.bar._seek(1200)
     player.bar._player.stop()
+    assert not player.is_playing
+    strip = FilmStrip(film_copy(app.library.attachment_path(attachment)))
+    assert strip.seconds == pytest.approx(1.5, abs=0.2)
+    assert strip.jpeg(99) == strip.jpeg(1.5)
+    strip.close()
 
 
 def test_clock_of_a_player() -> None:

@@ -88,7 +88,7 @@ class ChatPage(QWidget):
         self._context = RowContext(
             theme,
             pictures,
-            chat.attachment_path,
+            chat.copies,
             self._version_of,
             self._picture_before,
             lambda: settings.settings.show_details,

@@ -108,9 +108,9 @@ class MessageRow(QWidget):
                 side = theme.px(THUMBNAIL)
                 return PictureView(self.context, part.attachment, side * 2, side)
             case Audio():
-                return PlayerBar(theme, part.attachment, self.context.path_of(part))
+                return PlayerBar(theme, part.attachment, self.context.copies)
             case Video():
-                return VideoPlayer(self.context, part.attachment, self.context.path_of(part))
+                return VideoPlayer(self.context, part.attachment)
             case Document():
                 return self._file_chip(part)
 

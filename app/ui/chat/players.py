@@ -1,13 +1,20 @@
-"""Sound and film inside a message. The multimedia library loads at the first press of play."""
+"""Sound and film inside a message: copies made by a worker are played, never the foreign file.
+
+The multimedia library loads at the first press of play.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSize, Qt, QUrl, Signal
+from PySide6.QtCore import QElapsedTimer, QObject, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
-from app.core.conversation import Attachment
+from app.controllers.play_copies import PlayCopies
+from app.core.conversation import Attachment, MediaKind
+from app.services.film_strip import FPS, FilmStrip
 from app.ui.chat.picture import PictureView
 from app.ui.chat.row_context import RowContext
 from app.ui.theme import Theme
@@ -16,7 +23,6 @@ from app.ui.widgets.labels import Card, ElidedLabel, Label
 
 if TYPE_CHECKING:
     from PySide6.QtMultimedia import QMediaPlayer
-    from PySide6.QtMultimediaWidgets import QVideoWidget
 
 
 def clock(seconds: float) -> str:
@@ -25,16 +31,71 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+class SilentPlayer(QObject):
+    """Keeps the time of a film without sound; speaks like a `QMediaPlayer`."""
+
+    positionChanged = Signal(int)  # noqa: N815 - Qt's name
+    playingChanged = Signal(bool)  # noqa: N815 - Qt's name
+
+    def __init__(self, seconds: float, parent: QObject) -> None:
+        super().__init__(parent)
+        self._length = round(seconds * 1000)
+        self._before = 0
+        self._since = QElapsedTimer()
+        self._tick = QTimer(self, interval=1000 // FPS)
+        self._tick.timeout.connect(self._on_tick)
+
+    def isPlaying(self) -> bool:
+        """True while time passes."""
+        return self._tick.isActive()
+
+    def play(self) -> None:
+        """Go on, or start again behind the end."""
+        self._before = 0 if self._before >= self._length else self._before
+        self._since.start()
+        self._tick.start()
+        self.playingChanged.emit(True)
+
+    def pause(self) -> None:
+        """Stay where it is."""
+        self._before = self._now()
+        self._tick.stop()
+        self.playingChanged.emit(False)
+
+    stop = pause
+
+    def setPosition(self, position: int) -> None:
+        """Go to a place, in milliseconds."""
+        self._before = position
+        self._since.restart()
+        self.positionChanged.emit(position)
+
+    def _now(self) -> int:
+        passed = self._since.elapsed() if self._tick.isActive() else 0
+        return min(self._length, self._before + passed)
+
+    def _on_tick(self) -> None:
+        self.positionChanged.emit(self._now())
+        if self._now() >= self._length:
+            self.pause()
+
+
 class PlayerBar(Card):
-    """Play, a slider, and where one is; for a recording, or below a film."""
+    """Play, a slider, and where one is; for a recording, or below a film.
 
-    opened = Signal(object)
+    `moved(seconds)`: a film shows the picture of that moment.
+    """
 
-    def __init__(self, theme: Theme, attachment: Attachment, path: str) -> None:
+    moved = Signal(float)
+
+    def __init__(self, theme: Theme, attachment: Attachment, copies: PlayCopies) -> None:
         super().__init__("well")
-        self._path = path
+        self._attachment = attachment
+        self._copies = copies
         self._seconds = attachment.seconds
-        self._player: QMediaPlayer | None = None
+        self._player: QMediaPlayer | SilentPlayer | None = None
+        self._waiting = False
+        self._silent_seconds = 0.0
         self._name = attachment.name
         self.setAccessibleName(f"Player for {attachment.name}")
         self._play = IconButton(theme, "play", f"Play {attachment.name}", token="text")
@@ -45,6 +106,7 @@ class PlayerBar(Card):
         self._build(theme, attachment)
         self._play.clicked.connect(self.toggle)
         self._slider.sliderMoved.connect(self._seek)
+        copies.ready.connect(self._on_ready)
 
     def _build(self, theme: Theme, attachment: Attachment) -> None:
         column = QVBoxLayout(self)
@@ -60,38 +122,61 @@ class PlayerBar(Card):
 
     @property
     def is_playing(self) -> bool:
-        """True while it sounds."""
-        return self._player is not None and self._player.isPlaying()
+        """True while it sounds, or is about to."""
+        return self._waiting or (self._player is not None and self._player.isPlaying())
 
     def toggle(self) -> None:
-        """Play or pause; the first time, open the file."""
-        player = self._open()
-        if player.isPlaying():
-            player.pause()
-        else:
-            player.play()
-
-    def _open(self) -> QMediaPlayer:
+        """Play or pause; the first time, have a copy made to play."""
         if self._player is None:
-            from PySide6.QtMultimedia import QAudioOutput, QMediaPlayer
+            if not self._waiting:
+                self._waiting = True
+                self._time.setText("Preparing …")
+                self._copies.ask(self._attachment)
+        elif self._player.isPlaying():
+            self._player.pause()
+        else:
+            self._player.play()
 
-            self._player = QMediaPlayer(self)
-            self._player.setAudioOutput(QAudioOutput(self))
-            self._player.positionChanged.connect(self._on_position)
-            self._player.durationChanged.connect(self._on_duration)
-            self._player.playingChanged.connect(self._on_playing)
-            self._player.errorOccurred.connect(self._on_error)
-            self.opened.emit(self._player)
-            self._player.setSource(QUrl.fromLocalFile(self._path))
-        return self._player
+    def _on_ready(self, sha256: str, sound: str, pictures: str) -> None:
+        if not self._waiting or sha256 != self._attachment.sha256:
+            return
+        self._waiting = False
+        if not sound and not pictures:
+            self._time.setText("cannot be played")
+            return
+        if pictures and self._attachment.kind is MediaKind.VIDEO:
+            self._silent_seconds = self.show_pictures(pictures)
+        self._player = self._sounding(sound) if sound else SilentPlayer(self._silent_seconds, self)
+        self._player.positionChanged.connect(self._on_position)
+        self._player.playingChanged.connect(self._on_playing)
+        if not sound:
+            self._on_duration(round(self._silent_seconds * 1000))
+        self._player.play()
+
+    def show_pictures(self, path: str) -> float:
+        """A film's pictures are there; returns their seconds. A recording has none."""
+        del path
+        return 0.0
+
+    def _sounding(self, path: str) -> QMediaPlayer:
+        from PySide6.QtMultimedia import QAudioOutput, QMediaPlayer
+
+        player = QMediaPlayer(self)
+        player.setAudioOutput(QAudioOutput(self))
+        player.durationChanged.connect(self._on_duration)
+        player.errorOccurred.connect(self._on_error)
+        player.setSource(QUrl.fromLocalFile(path))
+        return player
 
     def _seek(self, position: int) -> None:
-        self._open().setPosition(position)
+        if self._player is not None:
+            self._player.setPosition(position)
 
     def _on_position(self, position: int) -> None:
         if not self._slider.isSliderDown():
             self._slider.setValue(position)
         self._time.setText(f"{clock(position / 1000)} / {clock(self._seconds)}")
+        self.moved.emit(position / 1000)
 
     def _on_duration(self, duration: int) -> None:
         if duration > 0:
@@ -107,19 +192,33 @@ class PlayerBar(Card):
         self._time.setToolTip(words)
 
 
+class FilmBar(PlayerBar):
+    """The bar of a film: it also has pictures. `pictures(path)` when they can be shown."""
+
+    pictures = Signal(object)
+
+    def show_pictures(self, path: str) -> float:
+        """Open the strip and hand it to the screen."""
+        film = FilmStrip(Path(path))
+        self.pictures.emit(film)
+        return film.seconds
+
+
 class VideoPlayer(QWidget):
     """A film: its first picture, then the moving one in its place, with a bar below."""
 
-    def __init__(self, context: RowContext, attachment: Attachment, path: str) -> None:
+    def __init__(self, context: RowContext, attachment: Attachment) -> None:
         super().__init__()
         self._still = PictureView(context, attachment, context.theme.px(280), context.theme.px(200))
         self._still.clicked.disconnect()
         self._still.setAccessibleName(f"Play film {attachment.name}")
         self._still.setToolTip(f"Play {attachment.name}")
-        self._screen: QVideoWidget | None = None
-        self.bar = PlayerBar(context.theme, attachment, path)
+        self._screen: Label | None = None
+        self._film: FilmStrip | None = None
+        self.bar = FilmBar(context.theme, attachment, context.copies)
         self._still.clicked.connect(self.bar.toggle)
-        self.bar.opened.connect(self._on_opened)
+        self.bar.pictures.connect(self._on_pictures)
+        self.bar.moved.connect(self._on_moved)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(context.theme.px(4))
@@ -131,12 +230,22 @@ class VideoPlayer(QWidget):
         """True while it runs."""
         return self.bar.is_playing
 
-    def _on_opened(self, player: QMediaPlayer) -> None:
-        from PySide6.QtMultimediaWidgets import QVideoWidget
-
-        self._screen = QVideoWidget()
+    def _on_pictures(self, film: FilmStrip) -> None:
+        self._film = film
+        self.destroyed.connect(film.close)
+        self._screen = Label()
         self._screen.setAccessibleName("Film")
-        self._screen.setFixedSize(QSize(self._still.size()))
+        self._screen.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._screen.setFixedSize(self._still.size())
         self._column.replaceWidget(self._still, self._screen)
         self._still.hide()
-        player.setVideoOutput(self._screen)
+        self._on_moved(0.0)
+
+    def _on_moved(self, seconds: float) -> None:
+        if self._film is None or self._screen is None:
+            return
+        picture = QPixmap()
+        picture.loadFromData(self._film.jpeg(seconds), "JPEG")
+        keep = Qt.AspectRatioMode.KeepAspectRatio
+        smooth = Qt.TransformationMode.SmoothTransformation
+        self._screen.setPixmap(picture.scaled(self._screen.size(), keep, smooth))
