@@ -27,12 +27,14 @@ from tests.documents.conftest import PAGES, RULES
 class Show:
     """A window with the documents page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, in_process: bool = True) -> None:
         import json
 
         script = folder / "script.json"
         script.write_text(json.dumps({"pages": PAGES, "rules": RULES}))
-        options = AppOptions(data_dir=str(folder / "data"), script=str(script), in_process=True)
+        options = AppOptions(
+            data_dir=str(folder / "data"), script=str(script), in_process=in_process
+        )
         self.app: App = build_app(options)
         self.window = MainWindow(self.app.state, Theme("light"))
         self.documents = add_documents_page(self.app, self.window)

@@ -11,6 +11,7 @@ FIGURES = {
     "engine": ["tests.app_engine", "figures"],
     "live": ["tests.live.figures", "all"],
     "documents": ["tests.documents.figures", "300"],
+    "documents-demo": ["tests.documents.demo_figures"],
     "startup": ["packaging/build.py", "--figures", "20"],
 }
 
