@@ -120,6 +120,11 @@ class FullCache:
         capacity = _rounded(max(used + new, used + used // 8))
         return _grown(self._rows, like, used, capacity)
 
+    def reserve(self, rows: int) -> None:
+        """Make room for ``rows`` more tokens now; does nothing while nothing is stored."""
+        if self._rows is not None:
+            self._rows = self._with_room(self._rows, rows)
+
     def view(self) -> KV:
         """All stored keys and values."""
         return _sliced(self._rows, 0, self.offset - self.start, self.start)
@@ -215,18 +220,23 @@ class SlidingCache:
         """See :meth:`FullCache.slot`; ``None`` also where a snapshot is to be taken in between."""
         if self._rows is None or self._marks:
             return None
-        used = self.offset - self._base
-        if used == self._rows.shape[2]:
-            kept = min(used, self.window - 1 + self.slack)
-            tail = self._rows[:, :, used - kept : used]
-            self._rows = _rebuilt(tail, kept, _rounded(kept + _STEP // 2))
-            self._base = self.offset - kept
+        self.reserve(1)
         return Slot(self._rows, self.offset - self._base)
 
     def take(self, rows: mx.array) -> None:
         """See :meth:`FullCache.take`."""
         self._rows = rows
         self.offset += 1
+
+    def reserve(self, rows: int) -> None:
+        """See :meth:`FullCache.reserve`; the oldest rows that nobody can go back to are dropped."""
+        used = self.offset - self._base
+        if self._rows is None or used + rows <= self._rows.shape[2]:
+            return
+        kept = min(used, self.window - 1 + self.slack)
+        capacity = _rounded(kept + max(rows, _STEP // 2))
+        self._rows = _rebuilt(self._rows[:, :, used - kept : used], kept, capacity)
+        self._base = self.offset - kept
 
     def _append_rebuilding(self, rows: mx.array, seen: int) -> KV:
         """The buffer is full: join its tail with the new rows and start a fresh one."""
@@ -361,6 +371,11 @@ class Cache:
         for layer in self.layers:
             layer.trim(count)
         return count
+
+    def reserve(self, rows: int) -> None:
+        """Make room for ``rows`` more tokens, so that appending them copies no buffer."""
+        for layer in self.layers:
+            layer.reserve(rows)
 
     def snapshot(self) -> Snapshot:
         """Remember this point exactly: copies the windows, and of full layers only the length."""

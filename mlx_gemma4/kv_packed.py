@@ -13,8 +13,8 @@ import mlx.core as mx
 from mlx_gemma4.cache import KV, FullCache
 from mlx_gemma4.errors import PromptError
 from mlx_gemma4.masks import Mask
+from mlx_gemma4.plan import KV_BITS
 
-KV_BITS = (8, 4)
 GROUP = 64
 """Numbers that share a scale and a bias, where the head dimension allows it; else half of it."""
 
@@ -89,6 +89,12 @@ class PackedCache(FullCache):
         group = GROUP if rows.shape[3] % GROUP == 0 else GROUP // 2
         self._write(mx.quantize(rows, group_size=group, bits=self._bits))
         return self.view()
+
+    def reserve(self, rows: int) -> None:
+        """See :meth:`FullCache.reserve`."""
+        for plane in self._planes:
+            plane.offset = self.offset
+            plane.reserve(rows)
 
     def view(self) -> KV:
         """All stored keys and values."""

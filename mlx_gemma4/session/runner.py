@@ -165,6 +165,11 @@ class Runner:
         for point in ahead:
             self.snapshots.add(point.snapshot, turn_end=point.turn_end)
 
+    def reserve(self, rows: int) -> None:
+        """Make room for ``rows`` more tokens now: later it would come at a bad time."""
+        self.cache.reserve(rows)
+        mx.eval(self.cache.arrays())
+
     def snapshot(self) -> None:
         """Remember this point as a turn end, if the cache is level with the tape."""
         if not self.pending and len(self.tape):

@@ -70,7 +70,7 @@ def test_the_middle_of_a_tail_is_found_again(tiny, counter):
     session.sync([chat[0], message("model", "No.")])
     count = counter(model)
     further = [*chat, message("model", "So."), message("user", "Go on.")]
-    before = session._writer.write(tuple(chat), session._options)[0]
+    before = session._talk.writer.write(tuple(chat), session._talk.options)[0]
     session.sync(further)
     assert count.rows <= session.tokens - len(before)
     assert agrees(session, model)

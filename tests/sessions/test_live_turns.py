@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from session_checks import agrees, greedy, next_logits, picture, say, sound
 
+from mlx_gemma4 import cache as cache_module
 from mlx_gemma4.audio_processing import FrontEndStream, MelStream, make_clip
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.generate import Finish
 from mlx_gemma4.inputs import AUDIO, IMAGE
 from mlx_gemma4.messages import Message, message
+from mlx_gemma4.reply import Delta
 from mlx_gemma4.session import Session
+from mlx_gemma4.session.runner import Runner
 from mlx_gemma4.session.soft import SoftTokens
 
 HEARING = ("e2b", "e4b", "12b")
@@ -139,7 +142,7 @@ def test_sound_and_frames_during_a_reply_wait_for_the_next_turn(tiny):
     push(session, sound(3, 0.2))
     assert kinds(session) == [AUDIO, AUDIO]
     assert session.clip_seconds == pytest.approx(0.7)
-    assert mark.live.clip is not None
+    assert mark.feed.live.clip is not None
     say(session, 3)
     assert agrees(session, model)
 
@@ -267,6 +270,38 @@ def test_the_end_of_speech_costs_the_same_after_a_long_clip(tiny, counter, monke
     (short_rows, short_joined), (long_rows, long_joined) = costs
     assert long_rows <= short_rows + 16  # a batch of live tokens may have been waiting
     assert long_joined <= max(short_joined, 32)
+
+
+@pytest.mark.parametrize("kv_bits", [None, 8])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_no_buffer_is_copied_between_the_end_of_speech_and_the_first_token(
+    ahead, kv_bits, tiny, monkeypatch
+):
+    """Ends of speech on both sides of the place where 256 rows are full."""
+    model, processor = tiny("e2b")
+    session, copies = Session(model, processor, kv_bits=kv_bits), []
+    if not ahead:  # the check itself must notice
+        monkeypatch.setattr(Runner, "reserve", lambda *_: None)
+    for name in ("_grown", "_rebuilt"):
+        make = getattr(cache_module, name)
+        counted = lambda *rows, name=name, make=make: copies.append(name) or make(*rows)  # noqa: E731
+        monkeypatch.setattr(cache_module, name, counted)
+    session.sync([message("system", "Be brief."), message("user", "x" * 20)])
+    say(session, 2)
+    at_the_end = []
+    for second in range(9):
+        push(session, sound(second, 1.0))
+        session.push_frame(picture(second), second)
+        mark = session.mark()
+        copies.clear()
+        events = session.reply(greedy(9))
+        assert isinstance(next(events), Delta)  # room for the next turn is made when it has ended
+        at_the_end.append(len(copies))
+        events.close()
+        session.rollback(mark)
+    assert session.tokens > 256 + 20
+    assert (sum(at_the_end) == 0) is ahead
+    assert kv_bits or agrees(session, model)
 
 
 def test_the_key_of_a_clip_is_hashed_as_it_comes():

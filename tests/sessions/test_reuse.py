@@ -68,7 +68,7 @@ def test_an_edit_costs_at_most_one_grid_step(tiny, counter):
 
 
 def _shared_tokens(session, messages) -> int:
-    tape, _ = session._writer.write(tuple(messages), session._options)
+    tape, _ = session._talk.writer.write(tuple(messages), session._talk.options)
     return session._runner.tape.common_prefix(tape)
 
 
@@ -82,7 +82,7 @@ def test_regenerating_runs_only_the_new_answer(tiny, counter):
     session.sync(chat)
     again = say(session, 20)
     assert again == first
-    assert count.rows <= 20 + 1 + len(session._writer.opening(session._state, session._options)) + 8
+    assert count.rows <= 20 + 1 + len(session._talk.opening()) + 8
     assert agrees(session, model)
 
 

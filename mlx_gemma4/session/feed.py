@@ -1,0 +1,169 @@
+"""The running turn: what is pushed is put on the tape and run while more is coming.
+
+While a reply is decoding nothing is put on the tape: it waits until the reply has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mlx_gemma4.session.live import (
+    FrameNote,
+    LiveInput,
+    LiveState,
+    Placement,
+    Renamed,
+    Soft,
+    Tokens,
+)
+from mlx_gemma4.session.media import MediaMemory
+from mlx_gemma4.session.runner import Runner
+from mlx_gemma4.session.script import LiveTurn
+from mlx_gemma4.session.talk import Talk
+from mlx_gemma4.session.tape import Tape
+
+log = logging.getLogger(__name__)
+
+LIVE_BATCH = 16
+"""Soft tokens of an open clip that wait before they are run: 0.64 s of sound."""
+END_ROOM = 256
+"""Rows the KV cache has free while a turn runs. What is run between the last sample and the first
+token (a waiting batch, the newest frame, the turn's markup) must not make it grow: that copies it.
+"""
+_When = Literal["now", "soon", "later"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeedMark:
+    """A moment of a running turn."""
+
+    live: LiveState
+    queued: tuple[Placement, ...]
+    turn_start: int | None
+
+
+class Feed:
+    """Takes sound, frames and words of the running turn.
+
+    Args:
+        live: encodes them.
+        runner: of the session.
+        talk: gets the turn when it ends.
+        media: keeps what was fed.
+    """
+
+    def __init__(self, live: LiveInput, runner: Runner, talk: Talk, media: MediaMemory) -> None:
+        self._live = live
+        self._runner = runner
+        self._talk = talk
+        self._media = media
+        self._queued: list[Placement] = []
+        self._turn_start: int | None = None
+        self.paused = False
+        """Whether a reply is decoding."""
+
+    @property
+    def clip_seconds(self) -> float:
+        """Length of the open clip; 0 when none is open."""
+        return self._live.clip_seconds
+
+    def push_audio(self, pcm: np.ndarray, t: float) -> int:
+        """Feed sound; see :meth:`Session.push_audio`."""
+        placed, full = self._live.push_audio(np.asarray(pcm))
+        if full:
+            log.info("clip closed at 30 s, t=%.2f", t)
+        self._place(placed)
+        return full
+
+    def push_frame(self, rgb: np.ndarray, t: float) -> FrameNote:
+        """Encode a frame; see :meth:`Session.push_frame`."""
+        note = self._live.push_frame(np.asarray(rgb), t)
+        if note.key:
+            self._media.keep_fed(note.key)
+        return note
+
+    def push_text(self, text: str) -> None:
+        """Add words, behind the open clip and all waiting frames."""
+        self.end_clip()
+        self._place(self._live.place_frames(newest_only=False)[0])
+        self._place([Tokens(tuple(self._talk.writer.text(text.strip())))])
+
+    def end_clip(self) -> None:
+        """Close the open clip and run it to its end."""
+        self._place(self._live.end_clip(), "now")
+
+    def close(self, turn_id: str) -> None:
+        """End the turn: close the clip, place the newest waiting frame, keep the soft tokens."""
+        self._place(self._live.end_clip(), "later")
+        placed, notes = self._live.place_frames(newest_only=True)
+        for note in notes:
+            log.debug("frame t=%.2f %s", note.t, note.fate)
+        self._place(placed, "later")
+        if self._turn_start is None:
+            return
+        self._talk.add_turn(LiveTurn(turn_id, self._runner.tape.part(self._turn_start)))
+        self._turn_start = None
+
+    def drop(self) -> None:
+        """Forget the open clip, waiting frames and everything queued."""
+        self._live.drop()
+        self._queued.clear()
+        self._turn_start = None
+
+    def forget_view(self) -> None:
+        """Feed the next frame whatever it shows."""
+        self._live.forget_view()
+
+    def make_room(self) -> None:
+        """A reply has ended: room for what was pushed meanwhile and for the end of a turn."""
+        waiting = sum(item.amount for item in self._queued if isinstance(item, Soft))
+        self._runner.reserve(END_ROOM + waiting)
+
+    def mark(self) -> FeedMark:
+        """Remember this moment."""
+        return FeedMark(self._live.mark(), tuple(self._queued), self._turn_start)
+
+    def rollback(self, mark: FeedMark) -> None:
+        """Return to a moment: the clip that was open then is open again."""
+        self._live.rollback(mark.live)
+        self._queued = list(mark.queued)
+        self._turn_start = mark.turn_start
+
+    def _place(self, placed: Sequence[Placement], run: _When = "soon") -> None:
+        """Put soft tokens on the tape, unless a reply is decoding.
+
+        Args:
+            placed: what to put there.
+            run: "now", "soon" (when a batch is together) or "later" (with the next pass).
+        """
+        self._queued += placed
+        if self.paused or not self._queued:
+            return
+        runner, tape = self._runner, self._begun()
+        queued, self._queued = self._queued, []
+        for item in queued:
+            if isinstance(item, Soft):
+                tape.append_soft(*item)
+            elif isinstance(item, Renamed):
+                tape.rename_last(item.key)
+                self._media.keep_fed(item.key)
+            else:
+                tape.append_tokens(item.ids)
+        if run == "now" or (run == "soon" and runner.pending >= LIVE_BATCH):
+            runner.advance()
+            runner.reserve(END_ROOM)
+
+    def _begun(self) -> Tape:
+        """The tape, with the header of the user's turn on it."""
+        if self._turn_start is None:
+            if not len(self._runner.tape):
+                self._runner.replace(self._talk.start())
+            self._runner.tape.append_tokens(self._talk.open_user_turn())
+            self._turn_start = len(self._runner.tape)
+            self._runner.reserve(END_ROOM)
+        return self._runner.tape
