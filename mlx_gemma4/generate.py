@@ -158,6 +158,8 @@ def stream(
     processor: Processor,
     inputs: ModelInputs,
     options: GenerateOptions | None = None,
+    *,
+    kv_bits: int | None = None,
 ) -> Iterator[Progress | Delta | ToolCall | Finish]:
     """Answer one prompt.
 
@@ -166,6 +168,7 @@ def stream(
         processor: from ``load``.
         inputs: from ``processor.inputs(messages)`` or ``processor.raw(text)``.
         options: how to reply.
+        kv_bits: keep keys and values of full layers in 8 or 4 bits; ``None`` keeps them whole.
 
     Yields:
         ``Progress`` while the prompt is read, then ``Delta`` and ``ToolCall``, and one ``Finish``
@@ -177,7 +180,7 @@ def stream(
     """
     options = options or GenerateOptions()
     clock = Clock()
-    cache = model.make_cache()
+    cache = model.make_cache(kv_bits=kv_bits)
     prefix = f"call-{len(inputs)}"  # prompts of a conversation grow, so ids stay unique in it
     decoder = Decoder(model, processor.tokenizer, options, call_prefix=prefix)
     hidden = yield from prefill(model, inputs, cache, chunk=options.chunk)
@@ -196,9 +199,11 @@ def generate(
     processor: Processor,
     inputs: ModelInputs,
     options: GenerateOptions | None = None,
+    *,
+    kv_bits: int | None = None,
 ) -> Reply:
     """Answer one prompt and wait for the end; see ``stream``."""
-    return collect(stream(model, processor, inputs, options))
+    return collect(stream(model, processor, inputs, options, kv_bits=kv_bits))
 
 
 def collect(events: Iterator[Progress | Delta | ToolCall | Finish]) -> Reply:

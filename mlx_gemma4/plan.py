@@ -34,6 +34,8 @@ OnDisk = Literal["auto", "on", "off"]
 would be tight with it."""
 
 GIB = 1 << 30
+KV_BITS = (8, 4)
+"""What keys and values of full layers can be packed into."""
 IMAGE_BUDGETS = (70, 140, 280, 560, 1120)
 MIN_CONTEXT = 4096
 PREFILL_CHUNK = 1024
@@ -217,7 +219,7 @@ def _changes(request: _Request, quant: str | None) -> Iterator[list[tuple[str, _
     ]
     yield [
         (f"Keys and values in {bits} bits fit.", request._replace(kv_bits=bits))
-        for bits in (8, 4)
+        for bits in KV_BITS
         if request.kv_bits is None or bits < request.kv_bits
     ]
     yield [

@@ -91,7 +91,7 @@ class _Chat:
         self.left = False
         self._args = args
         self._options = options
-        self._session = Session(model, processor)
+        self._session = Session(model, processor, kv_bits=args.kv_bits)
         self._messages: list[Message] = []
         self._attached: list[MediaPart] = []
         self._commands = {

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from mlx_gemma4.errors import ConfigError, MediaError, ToolError
 from mlx_gemma4.messages import Audio, Image, MediaPart, Video
+from mlx_gemma4.plan import KV_BITS, OnDisk
 
 if TYPE_CHECKING:
     from mlx_gemma4.generate import Finish, GenerateOptions, Usage
@@ -64,6 +65,20 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=_BUDGETS,
         help="most tokens of a picture: 280 by default, 560 or 1120 for documents",
+    )
+    memory = parser.add_argument_group("memory")
+    memory.add_argument(
+        "--kv-bits",
+        type=int,
+        choices=KV_BITS,
+        help="keep keys and values of full layers packed, for long contexts (default: as they are)",
+    )
+    memory.add_argument(
+        "--ple-on-disk",
+        choices=get_args(OnDisk),
+        default="auto",
+        help="read the per-layer embeddings of E2B and E4B from the file, row by row, instead of "
+        "holding them in memory (default: auto, where memory would be tight with them)",
     )
     sampling = parser.add_argument_group("sampling")
     sampling.add_argument("--max-tokens", type=int, default=2048, metavar="N")
@@ -123,7 +138,9 @@ def load_for(args: argparse.Namespace) -> tuple[Gemma4, Processor]:
     source = args.model or demo_model()
     if source is None:
         raise ConfigError("No model is named and there is no demo model here; pass --model.")
-    model, processor = load(source, adapter=args.adapter, progress=_load_progress())
+    model, processor = load(
+        source, adapter=args.adapter, progress=_load_progress(), ple_on_disk=args.ple_on_disk
+    )
     if model.config.label:
         print(f"model: {model.config.label}", file=sys.stderr)
     return model, processor

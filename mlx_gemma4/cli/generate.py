@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     media = common.media_options(args, processor)
     if args.raw:
         text = _with_placeholders(prompt, args.media)
-        events = _reply(model, processor, processor.raw(text, args.media, media), options)
+        inputs = processor.raw(text, args.media, media)
+        events = _reply(model, processor, inputs, options, args.kv_bits)
     else:
         events = _answer(args, prompt, model, processor, options)
     common.print_reply(events, stats=args.stats)
@@ -87,13 +88,17 @@ def _with_placeholders(prompt: str, media: list[MediaPart]) -> str:
 
 
 def _reply(
-    model: Gemma4, processor: Processor, inputs: ModelInputs, options: GenerateOptions
+    model: Gemma4,
+    processor: Processor,
+    inputs: ModelInputs,
+    options: GenerateOptions,
+    kv_bits: int | None,
 ) -> Iterator[ReplyEvent]:
     from mlx_gemma4.generate import stream
 
     for notice in inputs.notices:
         print(notice, file=sys.stderr)
-    return stream(model, processor, inputs, options)
+    return stream(model, processor, inputs, options, kv_bits=kv_bits)
 
 
 def _answer(
@@ -113,6 +118,6 @@ def _answer(
 
     def reply(conversation: list[Message]) -> Iterator[ReplyEvent]:
         inputs = processor.inputs(conversation, think=args.think, tools=tools, options=media)
-        return _reply(model, processor, inputs, options)
+        return _reply(model, processor, inputs, options, args.kv_bits)
 
     return run_with_tools(reply, messages, tools)

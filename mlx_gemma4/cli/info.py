@@ -16,6 +16,7 @@ from mlx_gemma4.config import Gemma4Config
 from mlx_gemma4.file_headers import tensor_headers
 from mlx_gemma4.hub import find
 from mlx_gemma4.key_table import canonical_name, is_droppable, without_absent_towers
+from mlx_gemma4.plan import plan
 from mlx_gemma4.published import ARCHITECTURES, published_config
 from mlx_gemma4.tensors import (
     TensorSpec,
@@ -89,6 +90,7 @@ def _on_disk(folder: Path) -> dict[str, Any]:
     }
     return describe(config) | {
         "bytes_on_disk": size,
+        "bytes_of_table": plan(folder, ple_on_disk="on").on_disk,
         "weights": _packings(config, used),
         "notices": notices,
         "folder": str(folder),
@@ -141,6 +143,9 @@ def _table(facts: dict[str, Any]) -> str:
             ),
         ),
     ]
+    if table := facts.get("bytes_of_table"):
+        words = f"{table / 1e9:.3g} GB of the weights, which may stay on disk (--ple-on-disk)"
+        text.append(("per-layer embeddings", words))
     text += [("note", notice) for notice in facts.get("notices", ())]
     width = max(len(name) for name, _ in text) + 2
     return "\n".join(f"{name:{width}}{value}" for name, value in text)
