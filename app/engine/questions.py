@@ -68,10 +68,14 @@ def plan_for(query: commands.Plan) -> Planned:
                 context=query.context_tokens,
                 image_budget=query.image_budget,
                 quant=known.quant,
+                ple_on_disk="auto",
             )
         else:
             result = plan.plan(
-                Path(query.source), context=query.context_tokens, image_budget=query.image_budget
+                Path(query.source),
+                context=query.context_tokens,
+                image_budget=query.image_budget,
+                ple_on_disk="auto",
             )
     except (Gemma4Error, ValueError, KeyError) as problem:
         return Planned(query.query_id, query.source, None, str(problem))
