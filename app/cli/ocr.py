@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,21 +44,26 @@ TO_SCREEN = (ExportFormat.MARKDOWN, ExportFormat.TEXT, ExportFormat.JSON)
 BAR = 24
 
 
+def _values(kinds: type[StrEnum]) -> list[str]:
+    """Plain strings: argparse shows members of an enumeration as Python writes them."""
+    return [kind.value for kind in kinds]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="PDF, picture, office file, text, or a folder")
-    add("--format", choices=[*ExportFormat], default="md", type=str, help="what to write")
+    add("--format", choices=_values(ExportFormat), default="md", help="what to write")
     add("--pages", default="", metavar="1-3,7", help="only these pages")
     add(
         "--detail",
-        choices=[*ReadingDetail],
+        choices=_values(ReadingDetail),
         default="auto",
         metavar="NAME",
         help=f"how finely: {', '.join(ReadingDetail)}",
     )
-    tasks = ", ".join(ReadingTask)
-    add("--task", choices=[*ReadingTask], default="page", metavar="NAME", help=f"what: {tasks}")
+    kinds = _values(ReadingTask)
+    add("--task", choices=kinds, default="page", metavar="NAME", help=f"what: {', '.join(kinds)}")
     add("--schema", type=Path, metavar="FILE", help="JSON schema to fill, for --task fields")
     add("--language", default="", help="language of the pages, in English")
     add(
