@@ -10,6 +10,7 @@ from mlx_gemma4.fusion import PORTABLE
 from mlx_gemma4.kernels import FUNCTIONS
 from mlx_gemma4.kernels.cases import Case, difference
 from mlx_gemma4.kernels.experts import MOST_TOKENS
+from mlx_gemma4.layers import Linear
 from tests.kernels.harness.host import HostBackend, Library, RecordingBackend
 from tests.kernels.test_kernels import Maker, expert_case, route_case
 
@@ -20,7 +21,8 @@ BLOCK, ONE = "runs_down", "experts_down"
 @pytest.fixture(scope="module")
 def library() -> Library:
     recording = RecordingBackend()
-    for case in (expert_case(1, "dense"), expert_case(9, "dense"), tied(1), tied(3)):
+    experts = [expert_case(tokens, "dense", top=top) for tokens in (1, 9) for top in (1, TOP)]
+    for case in (*experts, tied(1), tied(3)):
         case.call(lambda *a, f=FUNCTIONS[case.field]: f(recording, *a))
     return Library(recording.instances)
 
@@ -49,6 +51,19 @@ def test_experts(kind, tokens, library) -> None:
     got, ran = run(case, library)
     assert any((ONE if tokens == 1 else BLOCK) in label for label in ran)
     assert difference(case, got, case.call(PORTABLE.run_experts)) <= 1
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 9, 63, MOST_TOKENS, 4096])
+def test_one_expert_takes_all_tokens(tokens, library) -> None:
+    case = expert_case(tokens, "dense", top=1, chosen=mx.full((tokens, 1), 3, mx.uint32))
+    got, ran = run(case, library)
+    assert bool(ran) == (tokens < MOST_TOKENS)
+    assert difference(case, got, case.call(PORTABLE.run_experts)) <= 1
+    gate_up, down = case.arguments[3:]
+    alone = Linear(gate_up.weight.shape[2], gate_up.weight.shape[1])
+    alone.weight = gate_up.weight[3]
+    expected = PORTABLE.gate_up(case.arguments[0], alone) @ down.weight[3].T
+    assert difference(case, [expected * case.arguments[2]], got) <= 1
 
 
 @pytest.mark.parametrize("tokens", [MOST_TOKENS, 100, 513, 4096])
