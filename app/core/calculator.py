@@ -11,6 +11,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable
+from typing import Any
 
 MAX_CHARACTERS = 500
 MAX_NODES = 200
@@ -33,7 +34,7 @@ _ONE: dict[type[ast.unaryop], Callable[[Number], Number]] = {
     ast.USub: operator.neg,
 }
 _NAMES: dict[str, float] = {"pi": math.pi, "e": math.e, "tau": math.tau}
-_FUNCTIONS: dict[str, Callable[..., Number]] = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "log10": math.log10, "log2": math.log2,
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin, "acos": math.acos,
     "atan": math.atan, "degrees": math.degrees, "radians": math.radians, "floor": math.floor,

@@ -1,5 +1,6 @@
 """Dialogs and players with real files: what a person chooses is what happens."""
 
+import shutil
 import subprocess
 import wave
 from dataclasses import replace
@@ -11,11 +12,12 @@ from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QMessageBox
 
 from app.core.conversation import PRESETS, Attachment, MediaKind
 from app.core.events import Pong
-from app.core.paths import film_copy, play_copy
+from app.core.paths import demo_model_dir, film_copy, play_copy
 from app.services.film_strip import FilmStrip
 from app.ui.chat.chat_menus import with_ending
 from app.ui.chat.chat_settings import OWN_STYLE, ChatSettings
 from app.ui.chat.players import PlayerBar, SilentPlayer, VideoPlayer, clock
+from app.ui.models.words import size_words
 from tests.app_ui.talking import ask
 
 
@@ -97,6 +99,37 @@ def test_all_data_is_deleted_only_after_a_yes(window, qtbot) -> None:
         page._confirm_delete()
         press(qtbot, label)
         assert wanted == outcome
+
+
+# --- delete a model --------------------------------------------------------------------------
+
+
+def test_a_model_is_deleted_only_after_a_yes_and_frees_what_was_said(
+    window, qtbot, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "mine"
+    shutil.copytree(demo_model_dir(), folder)
+    size = size_words(sum(file.stat().st_size for file in folder.iterdir()))
+    state = window.state
+    state.settings.set("model_folders", (str(folder.parent),))
+    state.models.refresh()
+
+    def rows() -> list:
+        return [r for r in state.models.rows() if r.info and r.info.path == str(folder)]
+
+    qtbot.waitUntil(lambda: bool(rows()), timeout=30_000)
+    window.show_page("models")
+    page = window.page("models")
+    for label in ("Cancel", "Delete"):
+        assert folder.exists()
+        page._on_action("delete", rows()[0])
+        qtbot.waitUntil(lambda: isinstance(QApplication.activeModalWidget(), QMessageBox))
+        assert size in QApplication.activeModalWidget().informativeText()
+        press(qtbot, label)
+    qtbot.waitUntil(lambda: not folder.exists(), timeout=30_000)
+    qtbot.waitUntil(lambda: size in page.notice.text, timeout=30_000)
+    qtbot.waitUntil(lambda: not rows(), timeout=30_000)
+    assert folder.parent.exists()
 
 
 # --- what holds for one chat -----------------------------------------------------------------

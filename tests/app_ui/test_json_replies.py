@@ -9,7 +9,7 @@ from PySide6.QtGui import QGuiApplication
 
 from app.core.json_table import MAX_SHOWN_ROWS, parse_table
 from app.ui.chat.json_reply import EXAMPLE, JsonReply
-from app.ui.chat.json_view import as_csv
+from app.ui.chat.json_view import csv_text
 from tests.app_ui.talking import answer_row, ask
 
 FRUIT = [
@@ -125,4 +125,4 @@ def test_what_is_a_table() -> None:
     many = parse_table(json.dumps([{"n": n} for n in range(MAX_SHOWN_ROWS + 5)]))
     assert many is not None
     assert many.markdown().endswith("… and 5 more rows; a copy has all of them.")
-    assert len(as_csv(many).splitlines()) == MAX_SHOWN_ROWS + 6
+    assert len(csv_text(many).splitlines()) == MAX_SHOWN_ROWS + 6

@@ -8,6 +8,7 @@ that pictures differ where the window differs.
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import tempfile
@@ -214,6 +215,42 @@ def make_all(target: Path) -> None:
         _variants(show)
 
 
+FRUIT = [
+    {"name": "Apples", "price": 2.4, "origin": "South Tyrol", "ripe": True},
+    {"name": "Bananas", "price": 1.35, "origin": "Ecuador", "ripe": True},
+    {"name": "Plums", "price": 3.1, "origin": "Alsace", "ripe": False},
+]
+TOOLS_SCRIPT = {
+    "rules": [
+        {"match": "17 %", "tool": "calculator", "arguments": '{"expression": "1249 * 0.17"}'},
+        {"match": "fruit", "answer": json.dumps(FRUIT)},
+    ]
+}
+
+
+def tools_and_tables(target: Path) -> None:
+    """A tool that is asked for, one that was used, and an answer as a table."""
+    from app.controllers.chat_tools import Decision
+
+    with stage(target, json.dumps(TOOLS_SCRIPT)) as show:
+        chat = show.state.chat
+        show.window.show()
+        show.fill()
+        show.window.new_chat()
+        chat.set_model(show.state.models.loaded)
+        chat.set_tools(["clock", "calculator"])
+        chat.send("How much is 17 % of 1,249?")
+        show.wait(lambda: chat.tools.asked(chat.messages()[-1].id) is not None)
+        each_look(show, "tool-asked")
+        chat.decide(chat.messages()[-1].id, Decision.ONCE)
+        show.wait(lambda: not chat.busy)
+        show.window.new_chat()
+        chat.set_json_schema('{"type": "array", "items": {"type": "object"}}')
+        chat.send("List the fruit on this receipt.")
+        show.wait(lambda: not chat.busy)
+        each_look(show, "json-table")
+
+
 def _variants(show: Stage) -> None:
     """Long German words, 200 % text, a drop, an answer that failed."""
     from app.core.conversation import MessageState
@@ -256,6 +293,7 @@ def main() -> int:
     from tests.live.screens import render_all as render_live
 
     make_all(target)
+    tools_and_tables(target)
     render_documents(target)
     render_live(target)
     return 0

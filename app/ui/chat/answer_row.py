@@ -68,8 +68,9 @@ class AnswerRow(MessageRow):
             return
         self._width = width
         self._text.set_width(width)
-        for fold in self._folds:
-            fold.set_width(width)
+        for part in (*self._folds, self._question, self._json):
+            if part is not None:
+                part.set_width(width)
 
     def bar_buttons(self) -> list[tuple[str, str, str]]:
         """What can be done with an answer."""
@@ -119,6 +120,7 @@ class AnswerRow(MessageRow):
             self._question = ToolCard(self.context.theme, call)
             self._question.decided.connect(lambda word: self.action.emit(word, message.id))
             self.column.insertWidget(self.column.indexOf(self._status), self._question)
+            self._question.set_width(self._width or self.context.theme.measure())
             self._question.show()
 
     def _add_fold(self, place: int, title: str, text: str) -> Fold:
@@ -161,6 +163,7 @@ class AnswerRow(MessageRow):
             self._json.changed.connect(self._on_json_view)
             self._json.copied.connect(lambda: self.action.emit("copied", self.message.id))
             self.column.insertWidget(self.column.indexOf(self._text), self._json)
+            self._json.set_width(self._width or self.context.theme.measure())
             self._json.show()
         return self._json
 

@@ -45,6 +45,7 @@ MODEL_PROBLEMS = frozenset(
 )
 
 
+SIDE_MARGIN = 16
 DECISIONS = {
     "tool_once": Decision.ONCE,
     "tool_chat": Decision.CHAT,
@@ -84,7 +85,6 @@ class ChatPage(QWidget):
         self._settings = settings
         self._editing_id = ""
         self._start_error: ErrorCard | None = None
-        self._strips: list[QWidget] = []
         self._context = RowContext(
             theme,
             pictures,
@@ -120,9 +120,7 @@ class ChatPage(QWidget):
         self._stack.addWidget(self.transcript)
         self.modes = ModeStrip(self._theme)
         self._foot = QVBoxLayout()
-        self._foot.setContentsMargins(16, 0, 16, 16)
         self._foot.addWidget(self.composer)
-        self._foot.setAlignment(self.composer, Qt.AlignmentFlag.AlignHCenter)
         self.add_strip(self.modes)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -167,8 +165,6 @@ class ChatPage(QWidget):
     def add_strip(self, strip: QWidget) -> None:
         """A widget above the composer, as wide as it."""
         self._foot.insertWidget(0, strip)
-        self._foot.setAlignment(strip, Qt.AlignmentFlag.AlignHCenter)
-        self._strips.append(strip)
         self._fit_composer()
 
     def _on_transcribe(self, draft_id: str) -> None:
@@ -392,9 +388,9 @@ class ChatPage(QWidget):
         self.notice.place()
 
     def _fit_composer(self) -> None:
-        room = self.width() - 32
-        for widget in (self.composer, *self._strips):
-            widget.setFixedWidth(max(200, min(self.transcript.wanted_width(), room)))
+        # Margins, not fixed widths: those would keep the window from becoming narrower.
+        side = max(SIDE_MARGIN, (self.width() - self.transcript.wanted_width()) // 2)
+        self._foot.setContentsMargins(side, 0, side, SIDE_MARGIN)
 
     def show_failure(self, failure: Failure) -> None:
         """Something outside a message went wrong: say it in one line."""

@@ -78,16 +78,17 @@ class ChatSettings(QDialog):
         for words, field in fields:
             row.addWidget(Label(words, "caption"))
             row.addWidget(field)
-        self._details.setVisible(show_details)
+        self._shows_details = show_details
         self._show_numbers(preset)
 
     def _build_form(self) -> None:
         form = QFormLayout()
         form.setVerticalSpacing(self._theme.px(12))
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
         form.addRow(Label("Instructions"), self.prompt)
         form.addRow(Label("Style"), self.style_box)
-        form.addRow(Label(""), self._details)
+        if self._shows_details:
+            form.addRow(Label(""), self._details)
         form.addRow(Label("Think before answering"), self.think)
         done = TextButton(self._theme, "Done", "primary")
         done.setDefault(True)

@@ -11,14 +11,18 @@ from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.meter import ContextMeter
 
 # The title keeps this much of the line, however long the model's name is.
-MIN_TITLE = 120
+MIN_TITLE = 60
 MAX_TITLE = 420
+# Margins and gaps of the line; the chip's own.
+FRAME = 44
+CHIP_PADDING = 30
 
 
 class TitleField(QWidget):
     """The title; a click or F2 makes it editable, Enter keeps, Escape gives up."""
 
     renamed = Signal(str)
+    changed = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -41,7 +45,11 @@ class TitleField(QWidget):
         """Show `title`, shortened where it is long."""
         self._title = title
         self.button.setAccessibleName(f"Chat {title}. Rename")
-        self.fit(self.maximumWidth())
+        self.changed.emit()
+
+    def natural_width(self) -> int:
+        """Pixels the whole title takes."""
+        return self.button.fontMetrics().horizontalAdvance(self._title) + self._theme.px(28)
 
     def fit(self, room: int) -> None:
         """Take at most `room` pixels and shorten the words to that."""
@@ -76,6 +84,7 @@ class ChatHeader(QWidget):
         self._model_words = ""
         self.title = TitleField(theme)
         self.title.renamed.connect(self.renamed)
+        self.title.changed.connect(self._fit)
         self.model_chip = TextButton(theme, "No model", "chip")
         self.model_menu = QMenu(self.model_chip)
         self.model_chip.setMenu(self.model_menu)
@@ -105,10 +114,14 @@ class ChatHeader(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        metrics = self.model_chip.fontMetrics()
-        taken = self.meter.sizeHint().width() + self.more.width() + self._theme.px(72)
-        room = max(60, self.width() - taken - self._theme.px(MIN_TITLE))
-        words = metrics.elidedText(self._model_words, Qt.TextElideMode.ElideRight, room)
+        """The title takes what it needs, but leaves the model's name half of the line."""
+        metrics, px = self.model_chip.fontMetrics(), self._theme.px
+        room = self.width() - self.meter.sizeHint().width() - self.more.width() - px(FRAME)
+        wanted = metrics.horizontalAdvance(f"{self._model_words} ▾") + px(CHIP_PADDING)
+        title = min(self.title.natural_width(), px(MAX_TITLE), max(room // 2, room - wanted))
+        title = max(px(MIN_TITLE), title)
+        left = room - title - px(CHIP_PADDING) - metrics.horizontalAdvance(" ▾")
+        elide = Qt.TextElideMode.ElideRight
+        words = metrics.elidedText(self._model_words, elide, max(px(MIN_TITLE) // 2, left))
         self.model_chip.setText(f"{words} ▾")
-        chip = metrics.horizontalAdvance(self.model_chip.text())
-        self.title.fit(max(60, min(self._theme.px(MAX_TITLE), self.width() - taken - chip)))
+        self.title.fit(title)

@@ -7,14 +7,14 @@ import io
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from app.core.json_table import JsonTable
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
+from app.ui.widgets.fitting_row import FittingRow
 
 
-def as_csv(table: JsonTable) -> str:
+def csv_text(table: JsonTable) -> str:
     """Comma-separated, with cells no spreadsheet takes for a formula."""
     from app.documents.export.tables import safe_cell
 
@@ -24,27 +24,22 @@ def as_csv(table: JsonTable) -> str:
     return out.getvalue()
 
 
-class JsonBar(QWidget):
+class JsonBar(FittingRow):
     """`changed`: the other view is wanted; `copied`: something is on the clipboard."""
 
     changed = Signal()
     copied = Signal()
 
     def __init__(self, theme: Theme, table: JsonTable) -> None:
-        super().__init__()
+        view = TextButton(theme, "Show as JSON", "chip", icon_name="braces")
+        as_csv = TextButton(theme, "Copy as CSV", "chip", icon_name="copy")
+        as_json = TextButton(theme, "Copy as JSON", "chip", icon_name="copy")
+        super().__init__(theme, view, as_csv, as_json)
+        self.view, self.csv, self.json = view, as_csv, as_json
         self._table = table
-        self.view = TextButton(theme, "Show as JSON", "chip", icon_name="braces")
-        self.csv = TextButton(theme, "Copy as CSV", "chip", icon_name="copy")
-        self.json = TextButton(theme, "Copy as JSON", "chip", icon_name="copy")
         self._as_json = False
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.px(4))
-        for button in (self.view, self.csv, self.json):
-            row.addWidget(button)
-        row.addStretch()
         self.view.clicked.connect(self._switch)
-        self.csv.clicked.connect(lambda: self._copy(as_csv(self._table)))
+        self.csv.clicked.connect(lambda: self._copy(csv_text(self._table)))
         self.json.clicked.connect(lambda: self._copy(self._table.source))
 
     @property

@@ -11,6 +11,7 @@ from app.core.conversation import ToolCall
 from app.core.tools import tool_title
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
+from app.ui.widgets.fitting_row import FittingRow
 from app.ui.widgets.labels import Card, IconLabel, Label
 
 MAX_SHOWN = 600
@@ -54,8 +55,7 @@ class ToolCard(Card):
         words = argument_words(call)
         if words:
             column.addWidget(Label(words, "secondary", wrap=True))
-        row = QHBoxLayout()
-        row.setSpacing(theme.px(8))
+        buttons: list[TextButton] = []
         for words, kind, decision in (
             ("Allow once", "primary", ALLOW_ONCE),
             ("Allow in this chat", "plain", ALLOW_CHAT),
@@ -63,6 +63,12 @@ class ToolCard(Card):
         ):
             button = TextButton(theme, words, kind)
             button.clicked.connect(lambda _checked=False, d=decision: self.decided.emit(d))
-            row.addWidget(button)
-        row.addStretch()
-        column.addLayout(row)
+            buttons.append(button)
+        self._margin = theme.px(12)
+        self._buttons = FittingRow(theme, *buttons)
+        column.addWidget(self._buttons)
+
+    def set_width(self, width: int) -> None:
+        """Lay out for the column's width."""
+        self.setFixedWidth(width)
+        self._buttons.set_width(width - 2 * self._margin - 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.controllers.chat_controller import ChatController
@@ -44,14 +45,14 @@ class ToolChoice(QDialog):
             column.addLayout(self._row(tool, on=tool.name in meta.tools))
         if meta.allowed_tools:
             names = ", ".join(tool_title(name) for name in meta.allowed_tools)
-            words = f"Used without asking: {names}. Switch it off and save to be asked again."
+            words = f"Used without asking: {names}. Switch it off to be asked again."
             column.addWidget(Label(words, "caption", wrap=True))
         done = TextButton(theme, "Done", "primary")
         done.setDefault(True)
         done.clicked.connect(self.accept)
         column.addStretch()
         column.addWidget(done, 0, Qt.AlignmentFlag.AlignRight)
-        self.setMinimumWidth(theme.px(420))
+        self.setFixedWidth(theme.px(420))
 
     def _row(self, tool: BuiltInTool, *, on: bool) -> QHBoxLayout:
         switch = Switch(self._theme, tool.title)
@@ -69,6 +70,14 @@ class ToolChoice(QDialog):
         row.addLayout(words, 1)
         row.addWidget(switch, 0, Qt.AlignmentFlag.AlignTop)
         return row
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Take the height the wrapped words need, which is known only with their fonts."""
+        super().showEvent(event)
+        layout = self.layout()
+        if layout is not None:
+            layout.invalidate()
+            self.setMinimumHeight(layout.totalHeightForWidth(self.width()))
 
     def accept(self) -> None:
         """Keep what was chosen."""

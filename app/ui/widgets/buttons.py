@@ -10,6 +10,7 @@ from app.ui.icons import icon
 from app.ui.theme import MIN_HIT_AREA, Theme
 
 ICON_GAP = 4
+DISABLED_OPACITY = 0.45
 
 
 class IconButton(QToolButton):
@@ -123,6 +124,7 @@ class Switch(QCheckBox):
         """Draw the track, the knob and, with focus, a ring."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity(1.0 if self.isEnabled() else DISABLED_OPACITY)
         width, height = self._theme.px(32), self._theme.px(18)
         track = QRectF(3, (self.height() - height) / 2, width, height)
         painter.setPen(Qt.PenStyle.NoPen)
