@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from app.controllers.live_controller import LiveController, LiveStartOptions
     from app.controllers.live_devices import LiveDevices
     from app.controllers.transcribe_controller import TranscribeController
-    from app.core.conversation import Conversation
     from app.core.settings import Settings
     from app.main import App
     from app.ui.live.recording_page import RecordingPage
@@ -38,6 +37,7 @@ def add_pages(app: App, window: MainWindow) -> None:
 def add_live_page(app: App, window: MainWindow) -> LiveController:
     """The live page and its floating card; no device is opened before it is started."""
     from app.controllers.live_controller import LiveController
+    from app.controllers.talk_keeper import TalkKeeper
     from app.services.permissions import QtPermissions
     from app.services.sound_devices import DeviceWatch, device_choices
     from app.ui.live.device_menu import DeviceMenu
@@ -52,7 +52,9 @@ def add_live_page(app: App, window: MainWindow) -> LiveController:
         lambda: _live_start(app),
         parent=window,
     )
-    controller.talk_ended.connect(lambda chat: _keep(app, chat))
+    keeper = TalkKeeper(app.state.conversations, app.library)
+    # Through a function that holds it: a connection to a method alone keeps no object alive.
+    controller.talk_grown.connect(lambda chat: keeper.keep(chat))
     # Before `App.close`: devices are released and the words of a running talk are kept.
     qt_application().aboutToQuit.connect(controller.stop)
     page, card = LivePage(window.theme, controller), FloatingCard(window.theme, controller)
@@ -259,13 +261,6 @@ def add_updates(app: App, window: MainWindow) -> None:
     UpdateNotices(window, controller)
     qt_application().aboutToQuit.connect(controller.stop)
     controller.check_if_due()
-
-
-def _keep(app: App, chat: Conversation) -> None:
-    """A talk that is over becomes a chat in the list, found by the search like any other."""
-    app.state.conversations.update(chat.meta)
-    for message in chat.walk():
-        app.library.save_message(chat.id, message)
 
 
 def _devices(settings: Settings) -> LiveDevices:

@@ -30,7 +30,7 @@ from app.core.events import (
 )
 from app.live.access import Access, Capture
 from app.live.pipeline import LiveOptions
-from app.live.reports import LiveNotice, Report
+from app.live.reports import LiveNotice, ReplyDone, Report, Transcript
 from app.services.engine_client import EngineClient
 from app.services.live_session import LiveSession, LiveSetup
 from app.services.microphone import MicrophoneError
@@ -74,7 +74,7 @@ class LiveController(QObject):
 
     Signals: `report(Report)`; `access_changed(Capture, Access)`; `running_changed(bool)`;
     `failed(str)` live mode could not go on; `context_changed(tokens, context)`;
-    `talk_ended(Conversation)` the words of a conversation that is over, to be kept.
+    `talk_grown(Conversation)` the words so far, to be kept, at the end of each turn and after.
 
     Args:
         client: the engine.
@@ -88,7 +88,7 @@ class LiveController(QObject):
     running_changed = Signal(bool)
     failed = Signal(str)
     context_changed = Signal(int, int)
-    talk_ended = Signal(object)
+    talk_grown = Signal(object)
     _reported = Signal(object)
     _commanded = Signal(object)
 
@@ -166,8 +166,7 @@ class LiveController(QObject):
         self._watch.stop()
         session.stop()
         self.running_changed.emit(False)
-        if chat := self.talk.conversation(time.time()):
-            self.talk_ended.emit(chat)
+        self._keep()
 
     def use_microphone(self) -> None:
         """Open the microphone, or show why not."""
@@ -226,6 +225,7 @@ class LiveController(QObject):
     def talk_edited(self, turn: int, said: str) -> None:
         """The user corrected what was written down of a turn."""
         self.talk.edit(turn, said)
+        self._keep()
 
     def look_again(self) -> None:
         """The app came to the front: try what did not work."""
@@ -255,6 +255,12 @@ class LiveController(QObject):
     def _on_report(self, report: Report) -> None:
         self.talk.take(report)
         self.report.emit(report)
+        if isinstance(report, (ReplyDone, Transcript)):
+            self._keep()
+
+    def _keep(self) -> None:
+        if chat := self.talk.conversation(time.time()):
+            self.talk_grown.emit(chat)
 
     @Slot(object)
     def _on_event(self, event: Event) -> None:

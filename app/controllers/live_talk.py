@@ -24,7 +24,8 @@ _FRAMES_KEPT = 60
 class TalkTurn:
     """One exchange. said: what the user typed or what was written down of his speech.
 
-    heard: how much of `reply` was spoken; the rest was cut off.
+    heard: how much of `reply` was spoken; the rest was cut off. ids: of its two messages in the
+    chat; kept_at: when they were first kept, seconds since the epoch.
     """
 
     number: int
@@ -37,6 +38,8 @@ class TalkTurn:
     state: str = "open"
     frames: int = 0
     timing: reports.Timing | None = None
+    ids: tuple[str, str] = field(default_factory=lambda: (new_id(), new_id()))
+    kept_at: float = 0.0
 
     @property
     def words(self) -> str:
@@ -51,8 +54,9 @@ class TalkTurn:
 
 @dataclass(slots=True)
 class Talk:
-    """The running record of a live conversation."""
+    """The running record of a live conversation. id: of the chat it becomes."""
 
+    id: str = field(default_factory=new_id)
     turns: list[TalkTurn] = field(default_factory=list)
     frames: list[reports.FrameSent] = field(default_factory=list)
     used: dict[float, bool] = field(default_factory=dict)
@@ -83,34 +87,46 @@ class Talk:
             turn.said = said
         return turn
 
+    @property
+    def finished(self) -> list[TalkTurn]:
+        """The exchanges that are over and held something on both sides."""
+        return [
+            turn
+            for turn in self.turns
+            if turn.state in ("done", "interrupted") and turn.words and turn.kept_reply
+        ]
+
     def messages(self) -> tuple[PromptMessage, ...]:
         """The finished exchanges as a prompt: words for sound, which is gone."""
         made: list[PromptMessage] = []
-        for turn in self.turns:
-            if turn.state in ("done", "interrupted") and turn.words and turn.kept_reply:
-                ids = (f"live-{turn.number}-user", f"live-{turn.number}-model")
-                made.append(PromptMessage(ids[0], Role.USER, (PromptText(turn.words),)))
-                made.append(PromptMessage(ids[1], Role.MODEL, (PromptText(turn.kept_reply),)))
+        for turn in self.finished:
+            asked, answered = turn.ids
+            made.append(PromptMessage(asked, Role.USER, (PromptText(turn.words),)))
+            made.append(PromptMessage(answered, Role.MODEL, (PromptText(turn.kept_reply),)))
         return tuple(made)
 
     def conversation(self, now: float) -> Conversation | None:
         """The finished exchanges as a chat like any other, None if there were none.
 
+        Asked again later it is the same chat: ids and times of its messages stay.
+
         Args:
             now: seconds since the epoch.
         """
-        messages = self.messages()
-        if not messages:
+        finished = self.finished
+        if not finished:
             return None
-        first = messages[0].parts[0]
-        title = title_from(first.text if isinstance(first, PromptText) else "")
-        chat = Conversation(ConversationMeta(new_id(), title, created=now, updated=now))
+        title = title_from(finished[0].words)
+        created = finished[0].kept_at or now
+        chat = Conversation(ConversationMeta(self.id, title, created=created, updated=now))
         parent = None
-        for prompt in messages:
-            words = tuple(Text(p.text) for p in prompt.parts if isinstance(p, PromptText))
-            message = Message(new_id(), parent, prompt.role, words, created=now)
-            chat.add(message)
-            parent = message.id
+        for turn in finished:
+            turn.kept_at = turn.kept_at or now
+            sides = ((Role.USER, turn.words), (Role.MODEL, turn.kept_reply))
+            for message_id, (role, words) in zip(turn.ids, sides, strict=True):
+                message = Message(message_id, parent, role, (Text(words),), created=turn.kept_at)
+                chat.add(message)
+                parent = message_id
         return chat
 
     def _change(self, report: Report) -> TalkTurn | None:

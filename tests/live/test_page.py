@@ -198,7 +198,7 @@ def test_an_engine_that_died_is_given_the_conversation_again(open_page, qtbot):
 def test_the_words_of_a_talk_become_a_chat(open_page):
     _, controller, _, _ = open_page()
     kept = []
-    controller.talk_ended.connect(kept.append)
+    controller.talk_grown.connect(kept.append)
     controller.start()
     for report in (
         reports.TurnOpened(0.0, 1),
@@ -209,14 +209,47 @@ def test_the_words_of_a_talk_become_a_chat(open_page):
         controller._on_report(report)
     controller.talk_edited(1, "what colour is it")
     controller.stop()
-    assert [m.text for m in kept[0].path()] == ["what colour is it", "The mug"]
-    assert kept[0].meta.title == "what colour is it"
+    assert [m.text for m in kept[-1].path()] == ["what colour is it", "The mug"]
+    assert kept[-1].meta.title == "what colour is it"
+
+
+def test_a_talk_is_found_by_the_search_before_it_ends(open_page, tmp_path, qtbot):
+    from app.controllers.library_controller import LibraryController
+    from app.controllers.talk_keeper import TalkKeeper
+    from app.core.paths import AppPaths
+    from app.services.library import Library
+
+    library = Library(AppPaths.below(tmp_path))
+    conversations = LibraryController(library)
+    _, controller, _, _ = open_page()
+    keeper = TalkKeeper(conversations, library)
+    controller.talk_grown.connect(keeper.keep)
+    controller.start()
+    controller._on_report(reports.TurnOpened(0.0, 1))
+    controller._on_report(reports.ReplyDone(2.0, 1, "A lighthouse.", "stop", 13))
+    controller._on_report(reports.Transcript(2.5, 1, "what stands on the cliff"))
+    assert controller.session, "the talk goes on"
+    for word in ("lighthouse", "cliff"):
+        with qtbot.waitSignal(library.search_done, timeout=30_000) as found:
+            library.search(word)
+        assert {hit.conversation_id for hit in found.args[1]} == {controller.talk.id}, word
+    (meta,) = conversations.conversations()
+    assert meta.title == "what stands on the cliff"
+    conversations.rename(meta.id, "Holiday")
+    controller._on_report(reports.TurnOpened(5.0, 2, "and how old is it"))
+    controller._on_report(reports.ReplyDone(7.0, 2, "Two hundred years.", "stop", 18))
+    assert len(library.load(meta.id).path()) == 4
+    assert conversations.meta(meta.id).title == "Holiday"
+    conversations.delete(meta.id)
+    controller.stop()
+    assert not conversations.conversations(), "what was deleted stays deleted"
+    library.close()
 
 
 def test_a_question_not_yet_written_down_is_kept_with_its_answer(open_page):
     _, controller, _, _ = open_page()
     kept = []
-    controller.talk_ended.connect(kept.append)
+    controller.talk_grown.connect(kept.append)
     controller.start()
     for report in (
         reports.TurnOpened(0.0, 1),
@@ -225,7 +258,7 @@ def test_a_question_not_yet_written_down_is_kept_with_its_answer(open_page):
     ):
         controller._on_report(report)
     controller.stop()
-    assert [m.text for m in kept[0].path()] == ["(A spoken question, 2 s.)", "Red."]
+    assert [m.text for m in kept[-1].path()] == ["(A spoken question, 2 s.)", "Red."]
 
 
 def test_the_log_tells_what_was_sent_and_what_it_cost(open_page):

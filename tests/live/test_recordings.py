@@ -1,6 +1,7 @@
 """Voice notes for a chat, and long recordings written down: jobs, controllers, page."""
 
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,8 +183,9 @@ def test_the_ear_writes_for_nobody_else(recording):
     assert isinstance(next(events), TranscriptStarted)
 
 
-@pytest.mark.gui
-def test_the_page_shows_lines_lets_them_be_corrected_and_exports(qapp, qtbot, tmp_path):
+@pytest.fixture
+def page(qapp, qtbot):
+    """(page, controller, engine): the recordings page before an engine that only collects jobs."""
     from PySide6.QtCore import QObject, Signal
 
     from app.controllers.transcribe_controller import TranscribeController
@@ -192,7 +194,10 @@ def test_the_page_shows_lines_lets_them_be_corrected_and_exports(qapp, qtbot, tm
 
     class Engine(QObject):
         received = Signal(object)
-        jobs, cancelled = [], []
+
+        def __init__(self):
+            super().__init__()
+            self.jobs, self.cancelled = [], []
 
         def submit(self, job):
             self.jobs.append(job)
@@ -202,9 +207,15 @@ def test_the_page_shows_lines_lets_them_be_corrected_and_exports(qapp, qtbot, tm
 
     engine = Engine()
     controller = TranscribeController(engine, lambda: "/models/e2b")
-    page = RecordingPage(Theme("light"), controller)
-    qtbot.addWidget(page)
-    page.show()
+    made = RecordingPage(Theme("light"), controller)
+    qtbot.addWidget(made)
+    made.show()
+    return made, controller, engine
+
+
+@pytest.mark.gui
+def test_the_page_shows_lines_lets_them_be_corrected_and_exports(page, tmp_path):
+    page, controller, engine = page
     page.add("/tmp/talk.m4a")
     job = engine.jobs[0].job_id
     assert engine.jobs[0].ear == "/models/e2b"
@@ -225,3 +236,31 @@ def test_the_page_shows_lines_lets_them_be_corrected_and_exports(qapp, qtbot, tm
     page.remove_button.click()
     assert controller.recordings == {}
     assert page.list.count() == 0
+
+
+@pytest.mark.gui
+def test_dropped_recordings_are_written_down_here_and_the_rest_is_left_to_the_window(page):
+    page, _, engine = page
+    drag(page, "/tmp/talk.m4a", "/tmp/film.mov")
+    assert page.state.text() == "Let go to write these 2 recordings down."
+    assert [Path(job.path).name for job in engine.jobs] == []
+    drag(page, "/tmp/talk.m4a", "/tmp/film.mov", drop=True)
+    assert [Path(job.path).name for job in engine.jobs] == ["talk.m4a", "film.mov"]
+    assert "Let go" not in page.state.text()
+    assert not drag(page, "/tmp/talk.m4a", "/tmp/letter.pdf"), "a document goes to the window"
+
+
+def drag(widget, *paths, drop=False):
+    """Hold files over a widget, drop them if asked; whether it took them."""
+    from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+    from PySide6.QtGui import QDragEnterEvent, QDropEvent
+
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(path) for path in paths])
+    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton)
+    keys = Qt.KeyboardModifier.NoModifier
+    event = QDragEnterEvent(QPoint(5, 5), *how, keys)
+    widget.dragEnterEvent(event)
+    if drop:
+        widget.dropEvent(QDropEvent(QPointF(5, 5), *how, keys))
+    return event.isAccepted()

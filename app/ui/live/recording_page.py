@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -15,6 +16,7 @@ from PySide6.QtWidgets import (
 
 from app.controllers.transcribe_controller import Recording, TranscribeController
 from app.live.transcript import Line
+from app.ui.drop import kind_of, paths_of
 from app.ui.live.talk_view import SaidEdit
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
@@ -24,8 +26,8 @@ from app.ui.widgets.notices import NoticeBar
 from app.ui.widgets.scrolled import scrolled
 
 INTRO = (
-    "Open a recording or a film of any length. It is cut at pauses and written down with times, "
-    "on this Mac. You can correct the words and save them as text or subtitles."
+    "Open or drop a recording or a film of any length. It is cut at pauses and written down with "
+    "times, on this Mac. You can correct the words and save them as text or subtitles."
 )
 LANGUAGES = (
     "English", "German", "French", "Spanish", "Italian", "Portuguese", "Dutch", "Polish",
@@ -55,6 +57,7 @@ class LineView(QWidget):
         self.words = SaidEdit(theme)
         self.words.setAccessibleName(f"Words at {clock_words(line.start)}")
         self.words.setPlainText(line.text)
+        self.words.setAcceptDrops(False)
         self.words.finished.connect(self.edited)
         when = Label(clock_words(line.start), "caption")
         when.setFixedWidth(theme.px(56))
@@ -76,6 +79,8 @@ class RecordingPage(QWidget):
         self._theme, self._controller = theme, controller
         self._shown = ""
         self._views: list[LineView] = []
+        self._held = 0
+        self.setAcceptDrops(True)
         self.notice = NoticeBar(theme, self)
         self._build()
         controller.changed.connect(self._on_changed)
@@ -164,6 +169,33 @@ class RecordingPage(QWidget):
         recording = self._controller.recordings[self._shown]
         self.to_chat.emit(recording.text, f"{recording.name}.txt")
 
+    # -- drops --------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Recordings and films are written down here; everything else is the window's."""
+        paths = paths_of(event.mimeData())
+        if not paths or any(kind_of(path) not in ("audio", "video") for path in paths):
+            event.ignore()
+            return
+        event.acceptProposedAction()
+        self._hold(len(paths))
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        """Nothing is dropped."""
+        super().dragLeaveEvent(event)
+        self._hold(0)
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Write them down, one after the other; the last one is shown."""
+        event.acceptProposedAction()
+        self._hold(0)
+        for path in paths_of(event.mimeData()):
+            self.add(path)
+
+    def _hold(self, count: int) -> None:
+        self._held = count
+        self._show_recording()
+
     # -- what it shows ------------------------------------------------------------------------
 
     def _select(self, recording_id: str) -> None:
@@ -198,7 +230,8 @@ class RecordingPage(QWidget):
         lines = recording.lines if recording else []
         for number in range(len(self._views), len(lines)):
             self._add_line(number, lines[number])
-        self.state.setText(_state_words(recording) if recording else "")
+        words = _state_words(recording) if recording else ""
+        self.state.setText(_drop_words(self._held) if self._held else words)
         running = recording is not None and recording.state in ("waiting", "running")
         self.progress.setVisible(running)
         self.progress.setValue(round(100 * recording.share) if recording else 0)
@@ -212,6 +245,10 @@ class RecordingPage(QWidget):
         view.edited.connect(lambda text: self._controller.edit(shown, number, text))
         self._views.append(view)
         self._lines.insertWidget(self._lines.count() - 1, view)
+
+
+def _drop_words(count: int) -> str:
+    return f"Let go to write {'it' if count == 1 else f'these {count} recordings'} down."
 
 
 def _state_words(recording: Recording) -> str:
