@@ -13,10 +13,12 @@ traced and kept are plain attributes of modules; :meth:`CompiledSteps.forget` dr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import mlx.core as mx
 import numpy as np
+from mlx import nn
 
 from mlx_gemma4.cache import KV, Cache, Slot
 from mlx_gemma4.config import FULL, SLIDING, TextConfig
@@ -32,7 +34,11 @@ Layers = Callable[[mx.array, mx.array | None, Sequence[Any], Step], mx.array]
 
 
 def replays_by_default() -> bool:
-    """Whether compiled steps pay: on a GPU."""
+    """Whether compiled steps pay: on a GPU, where building a step takes as long as running it.
+
+    On the CPU a step of a real model takes a hundred times what building it does (E2B on one core:
+    1.6 s against about 10 ms), while each new chain of operations costs a run of the C++ compiler.
+    """
     return mx.default_device().type == mx.DeviceType.gpu
 
 
@@ -77,13 +83,13 @@ class CompiledSteps:
 
     Args:
         text: the decoder's configuration.
-        weights: a tree that holds every weight ``layers`` reads.
+        weights: the module that holds every weight ``layers`` reads.
         ropes: rotary positions by kind of layer.
         layers: runs all layers; is called to trace a step.
     """
 
     def __init__(
-        self, text: TextConfig, weights: Any, ropes: Mapping[str, Rope], layers: Layers
+        self, text: TextConfig, weights: nn.Module, ropes: Mapping[str, Rope], layers: Layers
     ) -> None:
         self._text = text
         self._weights = weights
@@ -121,8 +127,7 @@ class CompiledSteps:
         cache.before_append(1)
         known = [slot for slot in slots if slot is not None]
         places = self._places(known)
-        step = self._step_of(fusion, places)
-        outputs = step(
+        inputs = (
             hidden,
             [] if per_layer is None else [per_layer],
             [slot.buffer for slot in known],
@@ -130,6 +135,9 @@ class CompiledSteps:
             {kind: mx.array([place.at], mx.int32) for kind, place in places.items()},
             {kind: self._bias(kind, place, hidden.dtype) for kind, place in places.items()},
         )
+        key = (fusion, *((kind, place.capacity) for kind, place in places.items()))
+        step = self._traced.get(key)
+        outputs = self._first(key, fusion, inputs) if step is None else step(*inputs)
         for layer, rows in zip(cache, outputs[1:], strict=True):
             layer.take(rows)
         return outputs[0]
@@ -143,19 +151,22 @@ class CompiledSteps:
             assert found.setdefault(spec.kind, place) == place, "layers of a kind move together"
         return found
 
-    def _step_of(
-        self, fusion: Fusion, places: Mapping[str, _Place]
-    ) -> Callable[..., list[mx.array]]:
-        key = (fusion, *((kind, place.capacity) for kind, place in places.items()))
-        if key not in self._traced:
-            while len(self._traced) >= _KEPT:
-                del self._traced[next(iter(self._traced))]
-
-            def traced(*inputs: Any) -> list[mx.array]:
-                return self._trace(fusion, *inputs)
-
-            self._traced[key] = mx.compile(traced, inputs=self._weights)
-        return self._traced[key]
+    def _first(
+        self, key: tuple[object, ...], fusion: Fusion, inputs: tuple[Any, ...]
+    ) -> list[mx.array]:
+        """Trace a step and run it."""
+        while len(self._traced) >= _KEPT:
+            del self._traced[next(iter(self._traced))]
+        step = mx.compile(partial(self._trace, fusion), inputs=self._weights)
+        weights = self._weights.parameters()
+        try:
+            outputs = step(*inputs)
+        except BaseException:
+            # MLX puts placeholders into the modules while it traces, and leaves them there.
+            self._weights.update(weights)
+            raise
+        self._traced[key] = step
+        return outputs
 
     def _trace(
         self,

@@ -112,6 +112,21 @@ def test_chains_may_be_replaced_between_steps(own):
     assert traces(own) == 2, "operation by operation means no trace"
 
 
+def test_a_failing_trace_leaves_the_model_as_it_was(own):
+    def failing(*_):
+        raise RuntimeError("no such kernel")
+
+    ids = text_ids(3, seed=9)
+    cache = filled(own, 9)
+    own.use(dataclasses.replace(PORTABLE, gate_up=failing))
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        stepped(own, cache, ids, replays=True)
+    assert not traces(own)
+    own.use(PORTABLE)
+    again = stepped(own, cache, ids, replays=True)
+    assert_close(again, stepped(own, filled(own, 9), ids, replays=False), EXACT)
+
+
 def test_trimmed_and_restored_caches(own):
     model, ids = own, text_ids(40, seed=7)
     cache = filled(model, 30)
