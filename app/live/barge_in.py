@@ -27,9 +27,9 @@ class BargeInOptions:
     least_leak_db: float = -38.0
     near_steps: int = 2
     near_within: int = 4
-    confirm_speech_s: float = 0.192
+    confirm_speech_s: float = 0.16
     fading_db: float = 20.0
-    confirm_energy_s: float = 0.2
+    confirm_energy_s: float = 0.15
     give_up_s: float = 0.7
     far_decay_db: float = 0.4
     quiet_far_db: float = -60.0
@@ -113,7 +113,7 @@ class BargeIn:
             self.state = BargeInState.DUCKED
             self._ducked_at = position
             self.onset = max(0, position - self.options.near_within * STEP)
-            self._near_samples = self._speech_samples = 0
+            self._near_samples, self._speech_samples = self.options.near_steps * STEP, 0
             self._loudest_db = SILENT_DB
         elif self.state is BargeInState.DUCKED:
             self._near_samples += STEP * near
