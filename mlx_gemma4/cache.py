@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import mlx.core as mx
 
 from mlx_gemma4.errors import SessionError
+from mlx_gemma4.snapshot import Snapshot, Tail, WindowState, array_bytes
 
 if TYPE_CHECKING:
     from mlx_gemma4.kv_packed import PackedRows
@@ -30,25 +31,6 @@ class KV(NamedTuple):
     keys: mx.array | PackedRows
     values: mx.array | PackedRows
     start: int
-
-
-class Tail(NamedTuple):
-    """Own copies of the rows of all full layers at positions ``start`` … ``stop``."""
-
-    start: int
-    stop: int
-    layers: tuple[tuple[mx.array, ...], ...]
-    """Per layer: one array, or the parts of packed rows."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the copies."""
-        return sum(_nbytes(array) for rows in self.layers for array in rows)
-
-    def part(self, low: int, high: int) -> Tail:
-        """The rows at positions ``low`` … ``high``, not copied."""
-        cut = slice(low - self.start, high - self.start)
-        return Tail(low, high, tuple(tuple(a[:, :, cut] for a in rows) for rows in self.layers))
 
 
 class Slot(NamedTuple):
@@ -83,7 +65,7 @@ class FullCache:
     @property
     def nbytes(self) -> int:
         """Bytes held, spare rows included."""
-        return _nbytes(self._rows)
+        return array_bytes(self._rows)
 
     @property
     def row_bytes(self) -> int:
@@ -169,14 +151,6 @@ class FullCache:
         return [] if self._rows is None else [self._rows]
 
 
-class WindowState(NamedTuple):
-    """A sliding cache's snapshot: an own copy of the rows the next token can see."""
-
-    offset: int
-    base: int
-    rows: mx.array | None
-
-
 class SlidingCache:
     """Keeps the last ``window - 1`` tokens, which is what the next token sees, plus slack."""
 
@@ -199,7 +173,7 @@ class SlidingCache:
     @property
     def nbytes(self) -> int:
         """Bytes held, spare rows included."""
-        return _nbytes(self._rows)
+        return array_bytes(self._rows)
 
     def append(self, rows: mx.array) -> KV:
         """Add new rows (see :meth:`FullCache.append`) and return what their attention may see.
@@ -305,24 +279,6 @@ class SlidingCache:
         """What to evaluate so that the cache is materialised."""
         held = [self._rows, *(state.rows for state in self._marked)]
         return [a for a in held if a is not None]
-
-
-class Snapshot:
-    """State of a whole :class:`Cache`; belongs to the cache that made it."""
-
-    def __init__(self, offset: int, layers: Sequence[int | WindowState]) -> None:
-        self.offset = offset
-        self.valid = True
-        """Turns false once other tokens overwrote rows the snapshot relies on."""
-        self._layers = tuple(layers)
-        states = (state for state in self._layers if isinstance(state, WindowState))
-        self.nbytes = sum(_nbytes(state.rows) for state in states)
-        """Bytes the snapshot holds on its own (window copies)."""
-
-    @property
-    def layers(self) -> tuple[int | WindowState, ...]:
-        """State of each layer's cache."""
-        return self._layers
 
 
 class Cache:
@@ -481,10 +437,6 @@ class Cache:
 
 def _rounded(rows: int) -> int:
     return -(-rows // _STEP) * _STEP
-
-
-def _nbytes(array: mx.array | None) -> int:
-    return 0 if array is None else array.nbytes
 
 
 def _buffer(like: mx.array, capacity: int) -> mx.array:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from mlx_gemma4.cache import Snapshot, Tail
     from mlx_gemma4.session.tape import Tape
+    from mlx_gemma4.snapshot import Snapshot, Tail
 
 _MOST = 64
 """Shelves kept at once, so that looking through them takes bounded time."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from mlx_gemma4.session.shelves import Point, Shelf, Shelves
 
 if TYPE_CHECKING:
-    from mlx_gemma4.cache import Snapshot
     from mlx_gemma4.session.soft import Rows
+    from mlx_gemma4.snapshot import Snapshot
 
 
 class FeatureStore:
