@@ -120,6 +120,7 @@ class ModelController(QObject):
         downloads.changed.connect(self._on_downloads)
         downloads.finished.connect(self._on_download_finished)
         downloads.failed.connect(self._on_download_failed)
+        downloads.deleted.connect(self._on_deleted)
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -223,6 +224,10 @@ class ModelController(QObject):
         return self._downloads.size_to_free(path)
 
     # --- events ----------------------------------------------------------------------------------
+
+    def _on_deleted(self, label: str, size: object) -> None:
+        self.freed.emit(label, size)
+        self.refresh()
 
     def _on_event(self, event: object) -> None:
         match event:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class _Bench:
         from PySide6.QtCore import QObject, Signal
         from PySide6.QtWidgets import QApplication
 
+        from app.controllers.play_copies import PlayCopies
         from app.ui.chat.answer_row import make_row
         from app.ui.chat.row_context import RowContext
         from app.ui.chat.transcript_model import TranscriptModel
@@ -74,7 +76,13 @@ class _Bench:
         theme = Theme("light")
         theme.apply()
         context = RowContext(
-            theme, NoPictures(), lambda p: "", lambda m: (1, 1), lambda m: None, lambda: False
+            theme,
+            NoPictures(),
+            PlayCopies(lambda attachment: Future()),
+            lambda m: (1, 1),
+            lambda m: None,
+            lambda: False,
+            lambda m: None,
         )
         self.model = TranscriptModel()
         self.view = TranscriptView(theme, self.model, lambda m, p: make_row(context, m, p))

@@ -1,6 +1,7 @@
 """Boxes and points: found, kept on the grid, drawn where they belong."""
 
 import json
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from PySide6.QtCore import QObject, QPointF, Signal
 from PySide6.QtGui import QColor, QGuiApplication, QImage
 
+from app.controllers.play_copies import PlayCopies
 from app.core.conversation import Attachment, MediaKind
 from app.ui.chat.boxes import Mark, find_marks, is_only_marks, marks_as_json
 from app.ui.chat.picture import MarksPanel
@@ -70,7 +72,13 @@ class OnePicture(QObject):
 @pytest.fixture
 def panel(theme, qtbot) -> MarksPanel:
     context = RowContext(
-        theme, OnePicture(), lambda p: "", lambda m: (1, 1), lambda m: None, lambda: False
+        theme,
+        OnePicture(),
+        PlayCopies(lambda attachment: Future()),
+        lambda m: (1, 1),
+        lambda m: None,
+        lambda: False,
+        lambda m: None,
     )
     attachment = Attachment("hash", "a.png", MediaKind.IMAGE, "image/png", 1, 400, 200)
     marks = (Mark("big", 100, 100, 900, 900), Mark("small", 400, 400, 600, 600))

@@ -127,7 +127,8 @@ def test_a_model_is_deleted_only_after_a_yes_and_frees_what_was_said(
         assert size in QApplication.activeModalWidget().informativeText()
         press(qtbot, label)
     qtbot.waitUntil(lambda: not folder.exists(), timeout=30_000)
-    qtbot.waitUntil(lambda: size in page.notice.text, timeout=30_000)
+    qtbot.waitUntil(lambda: bool(page.notice.text), timeout=30_000)
+    assert size in page.notice.text
     qtbot.waitUntil(lambda: not rows(), timeout=30_000)
     assert folder.parent.exists()
 

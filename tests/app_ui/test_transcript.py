@@ -1,11 +1,13 @@
 """The transcript: few widgets for many messages, one row a change, no jumping."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
+from app.controllers.play_copies import PlayCopies
 from app.core.conversation import Message, MessageState, Role, Text, Thought, Usage
 from app.core.errors import ErrorKind, Failure
 from app.ui.chat.answer_row import AnswerRow, make_row
@@ -38,10 +40,11 @@ def context(theme) -> RowContext:
     return RowContext(
         theme,
         NoPictures(),
-        lambda part: "",
+        PlayCopies(lambda attachment: Future()),
         lambda message_id: (2, 3),
         lambda message_id: None,
         lambda: False,
+        lambda message_id: None,
     )
 
 
