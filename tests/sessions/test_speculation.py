@@ -2,9 +2,11 @@
 
 import itertools
 
+import hypothesis.strategies as st
 import mlx.core as mx
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 from session_checks import agrees, picture
 
 from mlx_gemma4.cache import Cache
@@ -151,6 +153,25 @@ def test_held_replies_are_those_of_plain_decoding(arch, held, tiny):
         assert counts.blocks > 3
         # What a grammar refuses is not even run; only the penalty leaves wrong drafts to refuse.
         assert counts.accepted == counts.drafted if not wrong else counts.accepted > 0
+
+
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    penalty=st.sampled_from([1.0, 0.7, 1.1, 2.5]),
+    grammar=st.sampled_from([None, "[a-z ]+", "([0-9]{2}[,;])*", '("[^"]{0,9}" ?){3}x+']),
+    wrong=st.integers(0, 5),
+    prompt=st.text("ab c12", min_size=1, max_size=30),
+)
+def test_any_held_reply_is_that_of_plain_decoding(tiny, penalty, grammar, wrong, prompt):
+    model, processor = tiny("e2b")
+    held = {
+        "sampling": SamplingOptions(greedy=True, repetition_penalty=penalty),
+        "constraint": None if grammar is None else Constraint.regex(grammar),
+    }
+    inputs = processor.inputs([message("user", prompt)])
+    plain, _ = reply_ids(model, processor, inputs, 24, **held)
+    for draft in (Oracle(plain, wrong), PromptLookup(ngram=1)):
+        assert reply_ids(model, processor, inputs, 24, draft=draft, **held)[0] == plain
 
 
 @pytest.mark.parametrize("held", HELD)
