@@ -6,7 +6,7 @@ While a reply is decoding nothing is put on the tape: it waits until the reply h
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +64,7 @@ class Feed:
         self._media = media
         self._queued: list[Placement] = []
         self._turn_start: int | None = None
+        self._lifted: Tape | None = None
         self.paused = False
         """Whether a reply is decoding."""
 
@@ -114,6 +115,24 @@ class Feed:
         self._live.drop()
         self._queued.clear()
         self._turn_start = None
+
+    def lift(self) -> None:
+        """Take the running turn off the tape, because what stands before it is to change."""
+        if self._turn_start is not None:
+            self._lifted = self._runner.tape.part(self._turn_start)
+            self._turn_start = None
+
+    def lay_down(self) -> None:
+        """Put the turn of :meth:`lift` behind what the tape holds now; it is run again."""
+        lifted, self._lifted = self._lifted, None
+        if lifted is not None:
+            self._begun().append_tape(lifted)
+
+    def held_keys(self) -> Iterator[str]:
+        """Content keys of what waits to be placed."""
+        yield from (note.key for note in self._live.waiting)
+        yield from (item.key for item in self._queued if isinstance(item, Soft))
+        yield from (run.key for run in (self._lifted.runs if self._lifted else ()))
 
     def forget_view(self) -> None:
         """Feed the next frame whatever it shows."""

@@ -134,6 +134,8 @@ class Session:
     def compact(self, texts: dict[str, str], *, keep: int = 1) -> CompactReport:
         """Replace the sound and frames of old live turns by words; call it in idle time.
 
+        A turn that is running stays as it is; its tokens are run again with its next ones.
+
         Args:
             texts: what to keep of each turn, by turn id (its transcript, a caption of its frames);
                 turns without a text are left as they are.
@@ -142,7 +144,11 @@ class Session:
         self._forbid_while_replying("compact the conversation")
         before = self.tokens
         script, turns = self._talk.in_words(texts, keep)
-        self._rebuild(script, None, keep=False)
+        self._feed.lift()
+        try:
+            self._rebuild(script, None, keep=False)
+        finally:
+            self._feed.lay_down()
         self._feed.forget_view()
         return CompactReport(before, self.tokens, tuple(turns))
 
@@ -361,6 +367,7 @@ class Session:
     def _held_keys(self) -> Iterator[str]:
         yield from (run.key for run in self._runner.tape.runs)
         yield from self._talk.held_keys()
+        yield from self._feed.held_keys()
 
     def _forbid_while_replying(self, what: str) -> None:
         if self._feed.paused:

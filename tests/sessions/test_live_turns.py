@@ -9,7 +9,7 @@ from session_checks import agrees, greedy, next_logits, picture, say, sound
 
 from mlx_gemma4 import cache as cache_module
 from mlx_gemma4.audio_processing import FrontEndStream, MelStream, make_clip
-from mlx_gemma4.errors import MediaError
+from mlx_gemma4.errors import MediaError, SessionError
 from mlx_gemma4.generate import Finish
 from mlx_gemma4.inputs import AUDIO, IMAGE
 from mlx_gemma4.messages import Message, message
@@ -192,6 +192,34 @@ def test_compaction_replaces_old_turns_by_words_and_reports(tiny):
     assert kinds(session) == [IMAGE, AUDIO]
     assert agrees(session, model)
     assert session.push_frame(picture(3), 9.0).fate == "waiting"
+
+
+def test_compaction_in_the_middle_of_a_turn_loses_nothing_of_it(tiny):
+    model, processor = tiny("e2b")
+    session = Session(model, processor, feature_bytes=1)
+    for turn in range(3):
+        session.push_frame(picture(turn), turn)
+        push(session, sound(turn, 0.5))
+        say(session, 3, turn_id=f"u{turn}")
+    session.push_frame(picture(7), 7.0)
+    push(session, sound(7, 1.0))
+    session.push_frame(picture(8), 8.0)
+    texts = {f"u{turn}": "words" for turn in range(3)}
+    assert session.compact(texts, keep=0).turns == ("u0", "u1", "u2")
+    push(session, sound(9, 0.5))
+    session.end_clip()
+    frame, clip = session._runner.tape.runs
+    assert frame.key == processor.frame(picture(7)).key
+    assert clip.key == processor.clip(np.concatenate([sound(7, 1.0), sound(9, 0.5)])).key
+    assert clip.length == 38
+    say(session, 3)
+    assert session._runner.tape.runs[-1].key == processor.frame(picture(8)).key
+    assert agrees(session, model)
+    events = session.reply(greedy(5))
+    next(events)
+    with pytest.raises(SessionError, match="stop it before you compact"):
+        session.compact(texts)
+    events.close()
 
 
 def test_a_long_talk_stays_within_its_budget(tiny):
