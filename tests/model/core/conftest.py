@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from core_checks import text_ids, using
 
+from mlx_gemma4.fusion import OFF, PORTABLE, FusionMode
+from mlx_gemma4.kernels import full_fusion
 from mlx_gemma4.published import ARCHITECTURES
 from mlx_gemma4.testing import random_checkpoint
 from mlx_gemma4.weights import load_model
+from tests.kernels.harness.host import HostBackend, Library, RecordingBackend
 
 
 class Tiny:
@@ -43,3 +47,23 @@ def tiny_models(tmp_path_factory):
 @pytest.fixture(params=ARCHITECTURES)
 def tiny(request, tiny_models):
     return tiny_models[request.param]
+
+
+@pytest.fixture(scope="session")
+def full(tiny_models):
+    """Every own kernel these models can use, compiled for this processor."""
+    recording = RecordingBackend()
+    for tiny in tiny_models.values():
+        with using(tiny.ours, full_fusion(backend=recording)) as model:
+            for last_only in (True, False):
+                cache = model.make_cache()
+                for width in (1, 11, 40):
+                    model.prefill(model.embed(text_ids(width)), cache, last_only=last_only)
+    return full_fusion(backend=HostBackend(Library(recording.instances)))
+
+
+@pytest.fixture(params=FusionMode)
+def fusion(request):
+    """Each way to compute the chains."""
+    known = {FusionMode.OFF: OFF, FusionMode.PORTABLE: PORTABLE}
+    return known.get(request.param) or request.getfixturevalue("full")

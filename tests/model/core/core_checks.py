@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mlx.core as mx
 import numpy as np
 import torch
@@ -32,6 +35,17 @@ def torch_ids(ids) -> torch.Tensor:
 def logits_of(model, ids, **options) -> mx.array:
     """Logits [rows, vocab] of a text prompt."""
     return model.logits(model.prefill(model.embed(ids), None, **options))[0]
+
+
+@contextmanager
+def using(model, fusion) -> Iterator[object]:
+    """``model`` with its chains computed by ``fusion``."""
+    before = model.fusion
+    model.use(fusion)
+    try:
+        yield model
+    finally:
+        model.use(before)
 
 
 class Prompt:

@@ -1,14 +1,12 @@
 """The decoder and the assembled model against transformers, in float32, for all five sizes."""
 
-from contextlib import contextmanager
-
 import mlx.core as mx
 import numpy as np
 import pytest
 import torch
-from core_checks import Prompt, assert_close, logits_of, text_ids, torch_ids
+from core_checks import Prompt, assert_close, logits_of, text_ids, torch_ids, using
 
-from mlx_gemma4.fusion import OFF, PORTABLE
+from mlx_gemma4.fusion import FusionMode
 from mlx_gemma4.masks import plan_step
 from mlx_gemma4.rope import Rope
 from mlx_gemma4.step import Step
@@ -16,7 +14,6 @@ from mlx_gemma4.testing import WINDOW
 from mlx_gemma4.text import Stream
 
 pytestmark = pytest.mark.parity
-MODES = (OFF, PORTABLE)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +48,6 @@ def test_embeddings_and_per_layer_inputs(tiny):
         assert_close(embedded.per_layer, reference.project_per_layer_inputs(rows, identity))
 
 
-@pytest.mark.parametrize("fusion", MODES, ids=lambda fusion: fusion.mode)
 def test_every_layer_alone(tiny, fusion):
     """Attention, MLP, experts, gates and scalars of each layer on the same random input."""
     text, rows = tiny.ours.config.text, 2 * WINDOW + 3
@@ -85,7 +81,6 @@ def test_every_layer_alone(tiny, fusion):
         assert_close(normed, mx.fast.rms_norm(y, following, text.rms_norm_eps))
 
 
-@pytest.mark.parametrize("fusion", MODES, ids=lambda fusion: fusion.mode)
 def test_text_of_several_windows(tiny, fusion):
     ids = text_ids(3 * WINDOW + 5)
     expected = tiny.theirs(input_ids=torch_ids(ids)).logits[0]
@@ -93,16 +88,6 @@ def test_text_of_several_windows(tiny, fusion):
         assert_close(logits_of(ours, ids, last_only=False), expected)
         assert_close(logits_of(ours, ids), expected[-1:])
         assert_close(decoded(ours, ids), expected)
-
-
-@contextmanager
-def using(model, fusion):
-    before = model.fusion
-    model.use(fusion)
-    try:
-        yield model
-    finally:
-        model.use(before)
 
 
 def decoded(model, ids):
@@ -177,7 +162,15 @@ def test_sound_of_odd_lengths(tiny, frames):
     check(tiny, Prompt(tiny.ours.config).text(3).sound(frames).text(9))
 
 
-def test_all_kinds_mixed_and_chunked(tiny):
+def test_all_kinds_mixed_and_chunked(tiny, fusion):
+    with using(tiny.ours, fusion):
+        mixed_and_chunked(tiny)
+    if fusion.mode is FusionMode.FULL:
+        tail = "experts_tail" if tiny.arch == "26b" else "residual_norm"
+        assert any(tail in label for label in fusion.residual_norm.args[0].ran)
+
+
+def mixed_and_chunked(tiny):
     prompt = Prompt(tiny.ours.config).text(4).picture(2, 2)
     if tiny.ours.config.audio is not None:
         prompt.text(2).sound(45).text(3).sound(21)
