@@ -36,22 +36,35 @@ def run(args: argparse.Namespace) -> int:
         )
     prompt = TRANSLATE.format(args.translate) if args.translate else TRANSCRIBE
     transcriber = Transcriber(model, processor, prompt)
-    failed = 0
-    for path in args.files:
+    failed, names = 0, _names(args.files)
+    for path, name in zip(args.files, names, strict=True):
         try:
             lines = list(transcribe(load_sound(path).pcm, transcriber.text))
         except MediaError as problem:
             sys.stderr.write(f"{path.name}: {problem}\n")
             failed += 1
             continue
-        _write(path, lines, args)
+        _write(name, lines, args)
     return 1 if failed else 0
 
 
-def _write(path: Path, lines: list[Line], args: argparse.Namespace) -> None:
+def _names(files: list[Path]) -> list[str]:
+    """A name for each transcript; of files that differ only in folder or ending, the rest count."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in files:
+        name, number = path.stem, 2
+        while name.lower() in taken:
+            name, number = f"{path.stem} ({number})", number + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _write(name: str, lines: list[Line], args: argparse.Namespace) -> None:
     text = WRITERS[args.format](lines)
     if args.out is None:
         sys.stdout.write(text)
         return
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{path.stem}.{args.format}").write_text(text, encoding="utf-8")
+    (args.out / f"{name}.{args.format}").write_text(text, encoding="utf-8")

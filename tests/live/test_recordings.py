@@ -183,6 +183,32 @@ def test_the_ear_writes_for_nobody_else(recording):
     assert isinstance(next(events), TranscriptStarted)
 
 
+def test_the_command_writes_one_file_for_each_recording(tmp_path, capsys):
+    import argparse
+
+    from app.cli import transcribe
+
+    (tmp_path / "b").mkdir()
+    files = [tmp_path / "talk.wav", tmp_path / "b" / "talk.flac", tmp_path / "broken.wav"]
+    talk = np.concatenate([silence(1.0), say("stop the music"), silence(1.0)])
+    for path in files[:2]:
+        soundfile.write(path, talk, RATE)
+    files[2].write_bytes(b"RIFF")
+    parser = argparse.ArgumentParser()
+    transcribe.add_arguments(parser)
+    words = [*map(str, files), "--format", "srt", "--out", str(tmp_path / "out")]
+    assert transcribe.run(parser.parse_args(words)) == 1
+    assert capsys.readouterr().err.startswith("broken.wav: ")
+    written = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written] == ["talk (2).srt", "talk.srt"]
+    for path in written:
+        number, times, words, *_ = path.read_text().splitlines()
+        assert number == "1"
+        start, stop = (float(t.replace(",", ".").split(":")[-1]) for t in times.split(" --> "))
+        assert 0.7 <= start <= 1.1 < stop <= len(talk) / RATE
+        assert words
+
+
 @pytest.fixture
 def page(qapp, qtbot):
     """(page, controller, engine): the recordings page before an engine that only collects jobs."""

@@ -6,12 +6,13 @@ visible mark. Dragged by its body; the page comes back with the expand button.
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, QSize, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from app.controllers.live_controller import LiveController
 from app.live import reports
+from app.live.access import Access, Capture
 from app.live.buffers import Frame
 from app.live.reports import Report
 from app.ui.live.level_meter import LevelMeter
@@ -51,7 +52,7 @@ class FloatingCard(QWidget):
         self._timer = QTimer(self, interval=_REFRESH_MS)
         self._timer.timeout.connect(self._refresh)
         controller.report.connect(self._on_report)
-        controller.access_changed.connect(lambda *_: self._on_camera())
+        controller.access_changed.connect(self._on_access)
         controller.running_changed.connect(self._on_running)
 
     def _build(self) -> None:
@@ -130,6 +131,10 @@ class FloatingCard(QWidget):
 
     def _refresh(self) -> None:
         self.preview.refresh()
+
+    @Slot(object, object)
+    def _on_access(self, _capture: Capture, _access: Access) -> None:
+        self._on_camera()
 
     def _on_camera(self) -> None:
         on = self._controller.camera_on
