@@ -6,6 +6,7 @@ strip, which it made itself.
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -68,15 +69,15 @@ def _write(film, out) -> int:  # noqa: ANN001 - cv2 types exist only in the work
 
 def _small_jpeg(picture) -> bytes:  # noqa: ANN001 - an array; numpy exists only in the worker
     import cv2
+    from PIL import Image
 
     height, width = picture.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    good, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not good:
-        raise ValueError("a picture of it cannot be kept")
-    return data.tobytes()
+    out = io.BytesIO()
+    Image.fromarray(small[:, :, ::-1]).save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()
 
 
 class FilmStrip:
