@@ -162,8 +162,9 @@ def _borders(bands: Sequence[_Band], region: Region) -> list[tuple[float, float]
     """Top and bottom of each band, halfway between the pieces on both sides."""
     edges = [region[1]]
     for (above, _), (below, _) in pairwise(bands):
-        edges.append(max(edges[-1], float(above[:, 3].max() + below[:, 1].min()) / 2))
-    return list(pairwise([*edges, max(edges[-1], region[3])]))
+        middle = float(above[:, 3].max() + below[:, 1].min()) / 2
+        edges.append(min(max(edges[-1], middle), region[3]))
+    return list(pairwise([*edges, region[3]]))
 
 
 def _columns(

@@ -71,9 +71,11 @@ def _regions(
     pieces, scale = in_whole_numbers(lines, (width, height))
     page = (0.0, 0.0, width * scale, height * scale)
     blocks = page_blocks(pieces, letter_height * scale, page)
-    if not 1 < len(blocks) <= MOST_BLOCKS:
-        return [WHOLE], (0,)
     places = [block.region for block in blocks]
+    # Lines all over each other leave no paper for borders: this is no page in columns.
+    squeezed = any(x1 - x0 < 1 or y1 - y0 < 1 for x0, y0, x1, y1 in places)
+    if squeezed or not 1 < len(blocks) <= MOST_BLOCKS:
+        return [WHOLE], (0,)
     mirrored = page_blocks(pieces, letter_height * scale, page, rtl=True)
     _, _, wide, high = page
     return (

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.documents.host import DocumentHost
-from app.documents.order import page_blocks, reading_order, right_to_left
+from app.documents.order import page_blocks, reading_order, reordered, right_to_left
 from app.documents.stitch import Stitched, stitch_page
 from app.documents.tiles import TilePlan, plan
 from app.documents.types import Box, PagePart
@@ -144,3 +146,20 @@ def test_cells_of_a_table_are_no_columns() -> None:
              np.arange(0.1, 0.9, 0.02)]  # fmt: skip
     assert len(plan(600, 800, 5, cells).blocks) == 1
     assert len(page_blocks(np.zeros((0, 4), np.int64), 5, (0, 0, 1, 1))) == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6), letter=st.sampled_from([0.0, 0.5, 5.0, 30.0]))
+def test_whatever_lies_on_a_page_all_of_it_is_read(seed: int, letter: float) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 60))
+    corner = rng.random((count, 2))
+    size = rng.random((count, 2)) * rng.choice([0, 1e-5, 0.05, 0.4], 2)
+    boxes = [tuple(box) for box in np.hstack([corner, np.minimum(corner + size, 1)]).tolist()]
+    shape = (float(rng.integers(1, 3000)), float(rng.integers(1, 3000)))
+    assert sorted(reordered(boxes, letter, shape)) == sorted(boxes)
+    tiles = plan(*shape, letter, boxes)
+    assert sorted(tiles.right_to_left) == list(range(len(tiles.blocks)))
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (part.box for part in tiles.parts)]
+    assert min(areas) > 0
+    assert sum(areas) > 0.99
