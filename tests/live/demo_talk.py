@@ -105,8 +105,14 @@ def match(heard, wanted):
     long, short = (_envelope(pcm) for pcm in (heard, wanted))
     if len(long) < len(short):
         return 0.0
-    scores = [np.corrcoef(long[i : i + len(short)], short)[0, 1] for i in _starts(long, short)]
-    return float(np.nan_to_num(scores).max())
+    return max(_correlation(long[i : i + len(short)], short) for i in _starts(long, short))
+
+
+def _correlation(a, b):
+    """Pearson's, 0 where one of them is constant (silence)."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale > 1e-12 else 0.0
 
 
 def _envelope(pcm):
@@ -142,7 +148,7 @@ def _inside(folder):
     app.engine.start()
     window.show_page("live")
     page = window.findChild(LivePage)
-    frames = []
+    frames, heard = [], []
 
     def tell(**event):
         sys.stdout.write(json.dumps(event) + "\n")
@@ -152,9 +158,18 @@ def _inside(folder):
         if app.state.models.loaded and controller.session is None:
             page.start_button.click()
             page.camera_button.click()
-            QTimer.singleShot(1500, lambda: tell(event="looking"))
+            ready.start()
+
+    def when_ready():
+        """The question is asked once sound and pictures really come in."""
+        session = controller.session
+        if len(heard) >= 5 and session is not None and session.pipeline.frames.peek():
+            ready.stop()
+            tell(event="looking")
 
     def on_report(report):
+        if isinstance(report, reports.Level):
+            heard.append(report)
         if isinstance(report, reports.FrameSent):
             frames.append(report)
         if isinstance(report, reports.ReplyDone):
@@ -164,6 +179,8 @@ def _inside(folder):
             over = {"event": "over", "text": report.text, "caption": caption}
             QTimer.singleShot(500, lambda: (tell(**over, frames=len(frames)), application.quit()))
 
+    ready = QTimer(interval=100)
+    ready.timeout.connect(when_ready)
     app.state.models.state_changed.connect(on_model)
     controller.report.connect(on_report)
     application.exec()
