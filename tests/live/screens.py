@@ -151,6 +151,7 @@ def listening_ear(page):
 
 def deaf(page):
     show(page, state())
+    page._controller.session.use_microphone(None)
     show(page, reports.LiveNotice(4.0, "cannot_hear", CANNOT_HEAR))
 
 
@@ -161,6 +162,7 @@ def transcript(page):
 
 def pressed(page):
     show(page, *exchange(), state())
+    page._controller.session.use_microphone(None)
     show(page, reports.LiveNotice(4.0, "ear_lost", EAR_LOST.format("Gemma 4 E2B")))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.core.errors import ErrorKind
-from app.core.events import JobFailed, ModelInfo, ModelReady
+from app.core.events import JobFailed, LiveReady, ModelInfo, ModelReady
 from app.live import reports
 from app.live.access import Access, Capture, access_card, settings_link
 from app.services.camera import opencv_order
@@ -138,6 +138,21 @@ def test_a_model_that_cannot_hear_offers_typing(open_page):
     kinds = [r.kind for r in seen if isinstance(r, reports.LiveNotice)]
     assert "cannot_hear" in kinds
     assert page.ask_line.isEnabled()
+
+
+def test_a_model_that_cannot_hear_is_not_said_to_listen(open_page):
+    from app.ui.live.floating_card import FloatingCard
+    from tests.live.screens import state
+
+    page, controller, client, _ = open_page()
+    card = FloatingCard(page._theme, controller)
+    controller.start()
+    controller._on_report(state())
+    assert (page.badge.look.word, card.badge.look.word) == ("Listening …", "Listening …")
+    client.received.emit(LiveReady(controller.session.setup.job_id, False, True, ""))
+    assert not controller.microphone_on
+    assert (page.badge.look.word, card.badge.look.word) == ("Not listening", "Not listening")
+    card.deleteLater()
 
 
 def test_a_headset_in_telephone_quality_is_told(open_page):

@@ -42,6 +42,7 @@ class FloatingCard(QWidget):
         super().__init__(parent, flags)
         self._theme, self._controller = theme, controller
         self._grip: QPoint | None = None
+        self._state: reports.StateChanged | None = None
         self._placed = self._muted = False
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
         self.setAttribute(Qt.WidgetAttribute.WA_TranslucentBackground)
@@ -116,7 +117,7 @@ class FloatingCard(QWidget):
         self.hide()
 
     def _on_running(self, running: bool) -> None:
-        self._muted = False
+        self._muted, self._state = False, None
         self.meter.clear()
         self._say("")
         self.badge.set_look(STARTING)
@@ -135,6 +136,7 @@ class FloatingCard(QWidget):
     @Slot(object, object)
     def _on_access(self, _capture: Capture, _access: Access) -> None:
         self._on_camera()
+        self._show_state()
 
     def _on_camera(self) -> None:
         on = self._controller.camera_on
@@ -147,13 +149,21 @@ class FloatingCard(QWidget):
             case reports.StateChanged():
                 self._muted = report.muted
                 self.mute_button.set_icon("mic-off" if report.muted else "mic")
-                self.badge.set_look(look_of(report, microphone=self._controller.microphone_on))
+                self._state = report
+                self._show_state()
+            case reports.LiveNotice():
+                self._show_state()
             case reports.Level():
                 self.meter.add(report.level_db, report.threshold_db, speech=report.speech)
             case reports.CaptionMoved():
                 self._say(report.text)
             case reports.TurnOpened() | reports.ReplyDone():
                 self._say("")
+
+    def _show_state(self) -> None:
+        if self._state is not None:
+            look = look_of(self._state, microphone=self._controller.microphone_on)
+            self.badge.set_look(look)
 
     def _say(self, words: str) -> None:
         self.caption.setText(words)

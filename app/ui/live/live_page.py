@@ -367,6 +367,7 @@ class LivePage(QWidget):
                     self._lasting = report.text
                 self._say(self.notice, report.text)
                 announce(self, report.text)
+                self._show_state()
             case reports.Timing():
                 self._show_stages(report)
             case _:
