@@ -174,6 +174,23 @@ def test_a_cough_over_the_answer_ducks_but_does_not_stop_it():
     assert world.speaking()
 
 
+def test_a_microphone_that_gates_to_digital_zero_is_nobody_speaking():
+    """A headset that sends exact zeros between words, after an interruption was learned from it."""
+    world = World(replies=[LONG, LONG], cancel_echo=True)
+    world.noise_db = -400.0
+    world.wait(1.0)
+    ask(world)
+    world.wait(4.0, world.speaking)
+    world.wait(1.0)
+    world.hear(say("Stop please, I have another question.", "en+f3"))
+    assert len(world.of(reports.Interrupted)) == 1
+    world.wait(4.0, world.speaking)
+    ducks = len(world.of(reports.Ducked))
+    world.wait(3.0)
+    assert len(world.of(reports.Ducked)) == ducks
+    assert len(world.of(reports.Interrupted)) == 1
+
+
 def test_its_own_voice_in_the_room_starts_no_turn():
     world = World(room=Room(gain=0.7), replies=[LONG])
     world.wait(1.0)

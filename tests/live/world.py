@@ -205,6 +205,7 @@ class World:
             0, self.pipeline.on_piece_started, piece
         )
         self._noise = np.random.default_rng(0)
+        self.noise_db = -70.0
         self.played = []
         self.steps = 0
 
@@ -230,7 +231,9 @@ class World:
         self.played.append(out)
         now = self.clock.now()
         self.reference.write(out, now)
-        mic = near + 10 ** (-70 / 20) * self._noise.standard_normal(STEP).astype(np.float32)
+        mic = near + 10 ** (self.noise_db / 20) * self._noise.standard_normal(STEP).astype(
+            np.float32
+        )
         if self.room is not None:
             mic = mic + self.room.echo(out)
         self.clock.advance(STEP_S)
