@@ -160,7 +160,8 @@ class Surprise:
         margin = _HOLD_DB if self._noticed else _MARGIN_DB
         beginning = 0 < self._audible_for <= _BLIND
         near = bool(np.any(measures > self._threshold[audible] + margin)) and not beginning
-        self._learn(audible, measures, near)
+        if rest.expected.any():
+            self._learn(audible, measures, near)
         # The room's noise is what every bin falls back to: it follows down at once, up slowly.
         follow = np.where(power < self._noise, 0.8 * self._noise + 0.2 * power, _RISE * self._noise)
         self._noise = np.maximum(follow, _QUIETEST)
@@ -169,12 +170,13 @@ class Surprise:
         return self._noticed
 
     def _learn(self, audible: bool, measures: np.ndarray, near: bool) -> None:
-        """Take in what is usual, `_APART` steps late.
+        """Take in what is usual while we speak, `_APART` steps late.
 
-        What lasts longer than `_CHANGED` steps is no interruption (that would have ended our
-        voice) but another room, and usual from then on.
+        What lasts longer than `_CHANGED` steps over our audible voice is no interruption (that
+        would have ended it) but another room, and usual from then on. While we say nothing, the
+        user speaks for as long as he likes, and none of it is usual.
         """
-        self._near_for = self._near_for + 1 if near else max(0, self._near_for - 1)
+        self._near_for = self._near_for + 1 if near and audible else max(0, self._near_for - 1)
         if near and self._near_for < _CHANGED:
             self._since_near = 0
             self._waiting.clear()

@@ -99,8 +99,8 @@ class LiveProcess:
             self.seen.append(got)
             if got["event"] == event and all(got.get(k) == v for k, v in fields.items()):
                 return when, got
-        kinds = [e.get("text", e["event"]) for e in self.seen if e["event"] != "caption_moved"]
-        raise AssertionError(f"no {event} {fields} among {kinds}")
+        kinds = [e.get("kind", e["event"]) for e in self.seen if e["event"] != "caption_moved"]
+        raise AssertionError(f"no {event} {fields} after {kinds[-40:]}")
 
     def end(self):
         """End the process."""

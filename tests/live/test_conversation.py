@@ -191,6 +191,19 @@ def test_a_microphone_that_gates_to_digital_zero_is_nobody_speaking():
     assert len(world.of(reports.Interrupted)) == 1
 
 
+@pytest.mark.parametrize("noise_db", [-400.0, -70.0])
+def test_with_headphones_an_answer_can_be_interrupted_after_a_long_question(noise_db):
+    """What the user says while we are silent must not become what is usual while we speak."""
+    world = World(replies=[LONG, LONG], cancel_echo=True)
+    world.noise_db = noise_db
+    world.wait(1.0)
+    world.hear(np.concatenate([say("Please look at this picture and tell me what it is")] * 3))
+    assert world.wait(5.0, world.speaking)
+    world.wait(1.5)
+    world.hear(say("Stop please, I have another question.", "en+f3"))
+    assert len(world.of(reports.Interrupted)) == 1
+
+
 def test_its_own_voice_in_the_room_starts_no_turn():
     world = World(room=Room(gain=0.7), replies=[LONG])
     world.wait(1.0)
