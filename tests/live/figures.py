@@ -187,13 +187,14 @@ def sink_monitor(count=20):
     with tempfile.TemporaryDirectory() as folder:
         reactions = measure(Path(folder), phrases, count)
     offsets = [_onset(phrases[i % len(phrases)]) for i in range(count)]
-    ducked = [d - o for (d, _), o in zip(reactions, offsets, strict=True)]
+    ducked = [d - o for (d, _), o in zip(reactions, offsets, strict=True) if d is not None]
     silent = [s - o for (_, s), o in zip(reactions, offsets, strict=True) if s is not None]
     p95 = [float(np.percentile(v, 95)) for v in (ducked, silent)]
     return _figure(
         "sink_monitor", "ducked <= 0.12 s, silent <= 0.45 s (p95)",
         p95[0] <= 0.12 and p95[1] <= 0.45 and len(silent) == count,
-        trials=count, ducked_median=round(float(np.median(ducked)), 3), ducked_p95=round(p95[0], 3),
+        trials=count, missed=count - len(silent),
+        ducked_median=round(float(np.median(ducked)), 3), ducked_p95=round(p95[0], 3),
         silent_median=round(float(np.median(silent)), 3), silent_p95=round(p95[1], 3),
         load=round(os.getloadavg()[0], 1),
     )  # fmt: skip

@@ -109,7 +109,7 @@ class LiveProcess:
 
 
 def measure(folder, phrases, count):
-    """Interrupt `count` long answers; [(ducked, silent)] in seconds after the onset, None: never.
+    """Interrupt `count` long answers; [(ducked, silent)] in seconds after the onset, None: missed.
 
     Args:
         folder: for the virtual sound card and the script.
@@ -142,8 +142,12 @@ def _interrupt(sound, live, said, played, phrase):
     time.sleep(1.5)
     asked = time.monotonic()
     speaker = sound.speak(phrase)
-    ducked, _ = live.until("ducked", on=True)
-    live.until("interrupted", by="voice")
+    try:
+        ducked, _ = live.until("ducked", seconds=10.0, on=True)
+        live.until("interrupted", seconds=10.0, by="voice")
+    except AssertionError as missed:
+        sys.stderr.write(f"{missed}\n")
+        return None, None
     speaker.wait(timeout=10)
     live.until("turn_closed")
     time.sleep(0.2)
