@@ -252,6 +252,7 @@ class Kitchen:
             "small voice": (lambda: tokens((tasks.voice_only(source, pixels, grid),)), CLIPS),
             "voice": (lambda: tokens((tasks.voice_only(source, grid),)), CLIPS),
             "chat": (lambda: tokens(tasks.chat(source)), 32),
+            "sums": (lambda: tokens(tasks.calculation(source)), 64),
             "video": (lambda: tokens((tasks.video(source),)), max(2, whole // 6)),
         }
         return recipes[task]

@@ -92,6 +92,16 @@ def _vary(rng: random.Random, text: str) -> str:
     return text + "?" if rng.random() < 0.03 else text
 
 
+def calculation(rng: random.Random) -> tuple[str, str]:
+    """A sum to 20 or a difference, and its result."""
+    a, b = rng.randint(0, 20), rng.randint(0, 20)
+    if rng.random() < 0.6:
+        a = rng.randint(0, 20 - b)
+        return rng.choice(SUMS).format(a, b), str(a + b)
+    a, b = max(a, b), min(a, b)
+    return rng.choice(TAKES).format(a, b), str(a - b)
+
+
 def exchange(rng: random.Random, held_out: bool = False) -> tuple[str, str]:
     """A typed message and the right reply."""
     draw = rng.random()
@@ -102,11 +112,6 @@ def exchange(rng: random.Random, held_out: bool = False) -> tuple[str, str]:
         text = " ".join(words.word(rng, held_out) for _ in range(rng.randint(1, 3)))
         return rng.choice(ECHOES).format(text), text
     if draw < 0.72:
-        a, b = rng.randint(0, 20), rng.randint(0, 20)
-        if rng.random() < 0.6:
-            a = rng.randint(0, 20 - b)
-            return rng.choice(SUMS).format(a, b), str(a + b)
-        a, b = max(a, b), min(a, b)
-        return rng.choice(TAKES).format(a, b), str(a - b)
+        return calculation(rng)
     chosen = [rng.choice(words.word_list(held_out)) for _ in range(3)]
     return _vary(rng, rng.choice(BEYOND).format(*chosen)), UNKNOWN

@@ -208,6 +208,12 @@ def chat(source: Source) -> tuple[Turn, ...]:
     return tuple(Turn((asked,), answer) for asked, answer in pairs)
 
 
+def calculation(source: Source) -> tuple[Turn, ...]:
+    """One typed sum or difference: a drill, since chat alone asks too few."""
+    asked, answer = talk.calculation(source.rng)
+    return (Turn((asked,), answer),)
+
+
 COLOUR_NAMES = ("red", "green", "blue", "yellow", "orange", "purple", "white")
 
 
@@ -250,6 +256,7 @@ def video(source: Source) -> Turn:
 
 __all__ = [
     "Source",
+    "calculation",
     "chat",
     "hearing",
     "line",

@@ -65,6 +65,7 @@ class DocumentReading(QObject):
         self._documents = documents
         self._jobs: dict[str, str] = {}
         self._stopping: set[str] = set()
+        self._finishing: set[str] = set()
         self._batch: dict[str, tuple[int, float]] = {}
         self.pace = Pace()
         engine.received.connect(self._on_event)
@@ -129,6 +130,7 @@ class DocumentReading(QObject):
         document.job_id = job_id
         self._jobs[job_id] = document.id
         self._stopping.discard(document.id)
+        self._finishing.discard(document.id)
         self._engine.submit(
             ReadDocument(
                 job_id,
@@ -203,6 +205,7 @@ class DocumentReading(QObject):
                 document.pages[page.page] = page
                 document.live.pop(page.page, None)
             self.page_changed.emit(document_id, page.page)
+        self._finish(document)
         self.document_changed.emit(document_id)
 
     def _ended(self, document: OpenDocument, event: JobFinished) -> None:
@@ -216,9 +219,16 @@ class DocumentReading(QObject):
         if document.wanted:
             self._submit(document)
         else:
+            self._finishing.add(document.id)
+            self._finish(document)
+        self.document_changed.emit(document.id)
+
+    def _finish(self, document: OpenDocument) -> None:
+        """Said when the last page is on disk, not before."""
+        if document.id in self._finishing and not document.arriving:
+            self._finishing.discard(document.id)
             self._batch.pop(document.id, None)
             self.finished.emit(document.id)
-        self.document_changed.emit(document.id)
 
     def _failed(self, document: OpenDocument, event: JobFailed) -> None:
         self._forget_job(document, event.job_id)

@@ -65,7 +65,7 @@ def test_a_schema_holds_for_the_chat_until_words_are_wanted_again(window, app, q
     shown = dialog(window)
     shown.example.click()
     shown.use.click()
-    qtbot.waitUntil(lambda: not shown.isVisible(), timeout=30_000)
+    qtbot.waitUntil(lambda: window.chat_page.modes.json.isVisible(), timeout=30_000)
     assert window.chat_page.modes.json.isVisible()
     ask(window, qtbot, "fruit")
     assert json.loads(sent[-1].options.json_schema) == json.loads(EXAMPLE)
