@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import zoneinfo
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QDateTime, QObject, QTimeZone, Signal
 
 from app.core import tools
 from app.core.calculator import CalculationError, calculate
@@ -105,15 +104,8 @@ class ToolBox(QObject):
         raise ToolProblem(f"There is no tool {name!r}.")
 
     def _time(self, timezone: str) -> str:
-        zone = None
-        if timezone:
-            try:
-                zone = zoneinfo.ZoneInfo(timezone)
-            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-                raise ToolProblem(f"There is no time zone {timezone[:80]!r}.") from None
-        now = self._now(zone)
-        if zone is None:
-            now = now.astimezone()
+        now = self._now(dt.UTC)
+        now = now.astimezone(_zone(timezone, now) if timezone else None)
         offset = now.strftime("%z")
         return f"{now:%A, %Y-%m-%d %H:%M:%S} (UTC{offset[:3]}:{offset[3:5]})"
 
@@ -126,6 +118,18 @@ class ToolBox(QObject):
             if hit.message_id in speakers and hit.message_id not in view.hidden
         ]
         return "\n".join(lines[:MAX_HITS]) or "No earlier message contains all of these words."
+
+
+def _zone(name: str, moment: dt.datetime) -> dt.timezone:
+    """The named zone's distance from UTC at `moment`, from the system by way of Qt.
+
+    The standard library's zoneinfo wants build data of the interpreter that the bundle leaves out.
+    """
+    zone = QTimeZone(name.encode())
+    if not zone.isValid():
+        raise ToolProblem(f"There is no time zone {name[:80]!r}.")
+    seconds = zone.offsetFromUtc(QDateTime.fromSecsSinceEpoch(int(moment.timestamp())))
+    return dt.timezone(dt.timedelta(seconds=seconds))
 
 
 def read_part(documents: tuple[tuple[str, str], ...], name: str = "", part: int = 1) -> str:
