@@ -30,13 +30,14 @@ class Suggestion:
     sample: str = ""
 
 
-# What the demo model's training has reached: one shape's colour and name, and a few sentences. Its
-# other tasks are below their goals (assets/demo-model/scores.json), so nobody is sent to them.
-_DEMO_CARDS = (
-    Suggestion("info", "Ask who it is", "The demo introduces itself.", "Who are you?"),
-    Suggestion("lightbulb", "Ask what it can do", "And what it cannot.", "What can you do?"),
+# What the demo model's training has reached: one shape's colour and name, spoken commands, and a
+# few sentences. Its other tasks are below their goals (assets/demo-model/scores.json), so nobody is
+# sent to them.
+_DEMO_INTRODUCTION = Suggestion(
+    "info", "Ask who it is", "The demo introduces itself.", "Who are you?"
 )
 _DEMO_PICTURE = "shape.png"
+_DEMO_SOUND = "command.flac"
 
 
 def suggestions(
@@ -44,7 +45,7 @@ def suggestions(
 ) -> list[Suggestion]:
     """Three cards the loaded model can really do; text only where nothing is loaded."""
     if demo:
-        return [_look(samples / _DEMO_PICTURE), *_DEMO_CARDS]
+        return [_look(samples / _DEMO_PICTURE), _listen(samples / _DEMO_SOUND), _DEMO_INTRODUCTION]
     cards: list[Suggestion] = []
     takes = takes or Capabilities()
     picture = _sample(samples, IMAGE_ENDINGS, ("photo", "object", "mug", "picture", "scene"))
@@ -73,6 +74,12 @@ def _look(picture: Path) -> Suggestion:
     """The demo's card for a picture of one shape."""
     line = "A sample picture; the demo names its shape."
     return Suggestion("image", "Look at a picture", line, "What do you see?", str(picture))
+
+
+def _listen(sound: Path) -> Suggestion:
+    """The demo's card for a spoken command."""
+    line = "A short command; the demo writes it down."
+    return Suggestion("audio-lines", "Listen to a recording", line, "What is said?", str(sound))
 
 
 def _sample(folder: Path, endings: tuple[str, ...], words: tuple[str, ...]) -> str:
