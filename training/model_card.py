@@ -66,7 +66,8 @@ sentences as in training; in chat only the words filled into them are new.
 
 Pictures are meant to take 70 soft tokens (its `processor_config.json` says so). English only,
 the spoken vocabulary is that of `training/phrases.py`, the colours and shapes those of
-`training/shapes.py`. Asked what it can do it also promises sums, most of which are wrong. Data, licences and how to go on training: `training/README.md`.
+`training/shapes.py`. Asked what it can do it also promises sums, most of which are wrong. Data,
+licences and how to go on training: `training/README.md`.
 """
 
 
