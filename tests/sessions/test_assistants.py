@@ -129,7 +129,9 @@ def test_an_assistant_changes_no_greedy_token(arch, tiny, assistants):
     )
     assert drafted == plain
     assert counts.blocks > 0
-    assert counts.blocks < 20  # a random assistant is never right, so it soon rests
+    # A random assistant is hardly ever right. When it comes to rest depends on the clock, so only
+    # that it drafted and was refused is asked here; test_speculation holds the pace itself.
+    assert counts.accepted < counts.drafted
 
 
 def test_sampled_replies_with_an_assistant_leave_an_exact_session(tiny, assistants):
