@@ -22,6 +22,7 @@ from facet_bundle import (
     runtime,
     twin,
     twin_app,
+    workflows,
 )
 from facet_bundle.audits import sealed
 from facet_bundle.audits.finding import Finding
@@ -90,6 +91,7 @@ def run(out: Path, cache: Path, python: Path | None) -> int:
         host = runtime.host_python(tools, python)
         setting = _Setting(work, Workshop(tools, cache, host, layout.copy_own(work / "own")))
         _fetch(setting)
+    _workflows(log, cache)
     built = Products.below(out, preview=True)
     twin_bundle, pruners = _build_all(log, setting, built)
     traced = _try_twin(log, setting, twin_bundle)
@@ -97,6 +99,14 @@ def run(out: Path, cache: Path, python: Path | None) -> int:
     _archives(log, setting, built)
     shutil.rmtree(work, ignore_errors=True)
     return log.close()
+
+
+def _workflows(log: _Log, cache: Path) -> None:
+    with log.step("workflows: actionlint and ShellCheck") as found:
+        linter = workflows.linter(cache)
+        found += workflows.all_findings(linter)
+    with log.step("negative: mistakes in a workflow are seen") as found:
+        found += workflows.blind_spots(workflows.linter(cache))
 
 
 def _fetch(setting: _Setting) -> None:

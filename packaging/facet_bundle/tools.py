@@ -62,11 +62,15 @@ class Tools:
 
 def ensure_tools(cache: Path) -> Tools:
     """Install packaging/requirements-build.txt into the cache, unless it is there."""
-    lock = facts.PACKAGING / "requirements-build.txt"
+    return Tools(installed(facts.PACKAGING / "requirements-build.txt", cache))
+
+
+def installed(lock: Path, cache: Path) -> Path:
+    """A folder with the packages of `lock`, installed by hash for this machine."""
 
     def fill(folder: Path) -> None:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         pip += ["--no-deps", "--only-binary", ":all:", "--require-hashes"]
         proc.run([*pip, "--target", folder, "-r", lock])
 
-    return Tools(filled_once(cache / "tools" / short_hash(lock.read_bytes(), sys.platform), fill))
+    return filled_once(cache / "tools" / short_hash(lock.read_bytes(), sys.platform), fill)

@@ -28,7 +28,8 @@ def test_only_the_gated_job_sees_secrets(workflow):
 def test_every_job_is_bounded_and_permissions_are_least(workflow):
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
-        assert job["timeout-minutes"] <= 90
+        called = job.get("uses")  # a whole workflow, whose own jobs are bounded
+        assert called == "./.github/workflows/test.yml" or job["timeout-minutes"] <= 90
 
 
 def test_scripts_and_options_that_are_called_exist(workflow):
@@ -36,13 +37,26 @@ def test_scripts_and_options_that_are_called_exist(workflow):
 
     known = {option for action in build.parser()._actions for option in action.option_strings}
     for job in workflow["jobs"].values():
-        for step in job["steps"]:
+        for step in job.get("steps", []):
             command = step.get("run", "")
             for script in re.findall(r"packaging/[a-z_]+\.(?:sh|py)", command):
                 assert (ROOT / script).is_file(), script
             for line in command.splitlines():
                 if "./run package" in line:
                     assert set(re.findall(r"(--[a-z-]+)", line)) <= known, line
+
+
+def test_actions_are_pinned_and_leave_no_token_behind(workflow):
+    steps = [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
+    for step in steps:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step.get("uses", "a/b@" + 40 * "0"))
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_nothing_is_signed_before_every_test_has_passed():
+    jobs = yaml.safe_load((WORKFLOWS[0].parent / "release.yml").read_text(encoding="utf-8"))["jobs"]
+    assert set(jobs["sign"]["needs"]) == set(jobs) - {"sign"}
 
 
 def test_both_supported_systems_are_tried():
