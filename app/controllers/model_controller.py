@@ -10,7 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.controllers.settings_controller import SettingsController
-from app.core.commands import ListLocal, LoadModel, Plan, UnloadModel
+from app.core.commands import ListLocal, LoadModel, MemoryOptions, Plan, UnloadModel
 from app.core.conversation import new_id
 from app.core.errors import Failure
 from app.core.events import (
@@ -32,9 +32,13 @@ from app.core.events import (
 )
 from app.core.known_models import KnownModel, known_models
 from app.core.paths import demo_model_dir
+from app.core.settings import spec
 from app.services.downloads import Downloads, DownloadStatus
 from app.services.engine_client import EngineClient
 from app.services.machine import MachineFacts, machine_facts
+
+# A setting that is being turned step by step asks for its verdicts once it rests.
+PLAN_AFTER_MS = 300
 
 
 class ModelState(StrEnum):
@@ -79,7 +83,8 @@ class ModelController(QObject):
 
     Signals: `rows_changed`; `state_changed` (model or engine state); `progress(fraction, stage)` of
     loading; `failed(Failure)`; `memory_changed(Pong)`; `engine_stopped(EngineStopped)`;
-    `freed(label, bytes)` after a delete.
+    `freed(label, bytes)` after a delete; `outdated`: the loaded model was loaded with other
+    settings than those of now.
     """
 
     rows_changed = Signal()
@@ -90,6 +95,7 @@ class ModelController(QObject):
     memory_pressure = Signal(object)
     engine_stopped = Signal(object)
     freed = Signal(str, object)
+    outdated = Signal()
 
     def __init__(
         self,
@@ -110,6 +116,9 @@ class ModelController(QObject):
         self._list_id = ""
         self._plan_ids: dict[str, str] = {}
         self._wanted = ""
+        self._loaded_with = MemoryOptions()
+        self._planner = QTimer(self, singleShot=True, interval=PLAN_AFTER_MS)
+        self._planner.timeout.connect(self._plan_again)
         self.engine_state = EngineState.STOPPED
         self.device: EngineStarted | None = None
         self.state = ModelState.NONE
@@ -121,6 +130,7 @@ class ModelController(QObject):
         downloads.finished.connect(self._on_download_finished)
         downloads.failed.connect(self._on_download_failed)
         downloads.deleted.connect(self._on_deleted)
+        settings.changed.connect(self._on_setting)
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -151,8 +161,11 @@ class ModelController(QObject):
     def _ask_plan(self, source: str) -> None:
         query_id = new_id()
         self._plan_ids[query_id] = source
-        context = self._settings.settings.context_tokens
-        self._engine.ask(Plan(query_id, source, context))
+        self._engine.ask(Plan(query_id, source, self._memory()))
+
+    def _memory(self) -> MemoryOptions:
+        values = self._settings.settings
+        return MemoryOptions(values.context_tokens, values.kv_bits, values.table_on_disk)
 
     def _loaded_path(self) -> str:
         return self.loaded.path if self.loaded else ""
@@ -165,9 +178,13 @@ class ModelController(QObject):
         self._jobs[job_id] = path
         self._wanted = path
         self._set_state(ModelState.LOADING)
-        self._engine.submit(
-            LoadModel(job_id, path, context_tokens=self._settings.settings.context_tokens)
-        )
+        self._loaded_with = self._memory()
+        self._engine.submit(LoadModel(job_id, path, memory=self._loaded_with))
+
+    def load_again(self) -> None:
+        """Load the loaded model with the settings as they are now; nothing where none is."""
+        if self.loaded is not None:
+            self.load(self.loaded.path)
 
     def unload(self) -> None:
         """Free the model's memory."""
@@ -297,6 +314,18 @@ class ModelController(QObject):
         self.state = state
         self.state_changed.emit()
         self.rows_changed.emit()
+
+    def _on_setting(self, name: str) -> None:
+        if spec(name).at_load:
+            self._planner.start()
+
+    def _plan_again(self) -> None:
+        """The verdicts depend on what a model is loaded with."""
+        self._plan_ids.clear()
+        for source in (*(known.repo for known in known_models()), *(m.path for m in self._local)):
+            self._ask_plan(source)
+        if self.loaded is not None and self._memory() != self._loaded_with:
+            self.outdated.emit()
 
     def _on_engine_state(self, state: EngineState) -> None:
         self.engine_state = state

@@ -10,6 +10,7 @@ id, at any time: also with no model loaded and while a job runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from app.core.conversation import (
     PRESETS,
@@ -79,6 +80,20 @@ class ReplyOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryOptions:
+    """What a model may hold; for loading and for the planner's verdict alike.
+
+    context_tokens: how long a chat may grow, 0 for what the model allows. kv_bits: keep keys and
+    values of full layers in 8 or 4 bits, 0 whole. table_on_disk: where the per-layer embedding
+    table of E2B and E4B lies; "auto" leaves it in its file where memory would be tight with it.
+    """
+
+    context_tokens: int = 0
+    kv_bits: int = 0
+    table_on_disk: Literal["auto", "on", "off"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How the engine is started.
 
@@ -102,7 +117,7 @@ class LoadModel:
     job_id: str
     path: str
     adapter: str = ""
-    context_tokens: int = 0
+    memory: MemoryOptions = MemoryOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +165,7 @@ class Plan:
 
     query_id: str
     source: str
-    context_tokens: int = 8192
+    memory: MemoryOptions = MemoryOptions(context_tokens=8192)
     image_budget: int = 280
     ear: str = ""
 

@@ -69,7 +69,10 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """Memory in bytes and the verdict; `advice`: one sentence naming the change that would help."""
+    """Memory in bytes and the verdict; `advice`: one sentence naming the change that would help.
+
+    on_disk: bytes of weights that stay in their file.
+    """
 
     fit: Fit
     weights: int
@@ -80,6 +83,7 @@ class PlanResult:
     total: int
     available: int
     advice: str = ""
+    on_disk: int = 0
 
 
 # --- the engine itself ---------------------------------------------------------------------------

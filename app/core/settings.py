@@ -18,6 +18,7 @@ class SettingSpec:
 
     group: page of the dialog. hidden ones are remembered but not shown. unit follows the number.
     needs: a part that not every build has ("updates"); without it the setting is not shown.
+    at_load: a model takes it over when it is loaded; changing it calls for loading it again.
     """
 
     name: str
@@ -31,6 +32,7 @@ class SettingSpec:
     unit: str = ""
     hidden: bool = False
     needs: str = ""
+    at_load: bool = False
 
 
 def _setting(
@@ -44,6 +46,7 @@ def _setting(
     unit: str = "",
     hidden: bool = False,
     needs: str = "",
+    at_load: bool = False,
 ) -> Any:
     words = {
         "title": title,
@@ -54,6 +57,7 @@ def _setting(
         "unit": unit,
         "hidden": hidden,
         "needs": needs,
+        "at_load": at_load,
     }
     return field(default=default, metadata=words)
 
@@ -153,6 +157,25 @@ class Settings:
         "Model",
         bounds=(2048, 262144),
         unit="tokens",
+        at_load=True,
+    )
+    kv_bits: int = _setting(
+        0,
+        "Precision of that memory",
+        "What the model keeps of a chat (keys and values). At 8 bit it takes about half the room, "
+        "at 4 bit about a quarter; answers can then differ a little.",
+        "Model",
+        choices=((0, "Full"), (8, "8 bit"), (4, "4 bit")),
+        at_load=True,
+    )
+    table_on_disk: Literal["auto", "on", "off"] = _setting(
+        "auto",
+        "Keep the per-layer table on disk",
+        "About half of a small model (E2B, E4B) is a table of which each word needs one line. On "
+        "disk it takes no memory, and every word comes a little later.",
+        "Model",
+        choices=(("auto", "When memory is tight"), ("on", "Always"), ("off", "Never")),
+        at_load=True,
     )
     memory_percent: int = _setting(
         75,

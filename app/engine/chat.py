@@ -35,6 +35,7 @@ from mlx_gemma4.constrain import Constraint
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.generate import Finish, GenerateOptions, stream
 from mlx_gemma4.model import Gemma4
+from mlx_gemma4.plan import OnDisk
 from mlx_gemma4.processor import Processor
 from mlx_gemma4.reply import Delta
 from mlx_gemma4.sampling import SamplingOptions
@@ -53,13 +54,19 @@ _REASONS = {
 
 @dataclass
 class LoadedModel:
-    """The loaded checkpoint and the newest conversations' caches."""
+    """The loaded checkpoint and the newest conversations' caches.
+
+    kv_bits: keys and values of full layers are kept in this many bits; None keeps them whole.
+    table_on_disk: how it was asked to be loaded; an ear beside it is loaded the same way.
+    """
 
     model: Gemma4
     processor: Processor
     info: ModelInfo
     context_tokens: int
     sessions: OrderedDict[str, Session]
+    kv_bits: int | None = None
+    table_on_disk: OnDisk = "auto"
 
     def session(self, conversation_id: str) -> Session:
         """The conversation's session; the oldest one is dropped where there are too many."""
@@ -71,6 +78,7 @@ class LoadedModel:
                 self.processor,
                 SNAPSHOT_BYTES // SESSIONS_KEPT,
                 context=self.context_tokens or None,
+                kv_bits=self.kv_bits,
             )
         self.sessions.move_to_end(conversation_id)
         return self.sessions[conversation_id]

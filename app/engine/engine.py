@@ -197,7 +197,7 @@ class GemmaEngine:
         from app.engine.self_check import KernelTrial
         from mlx_gemma4 import load
 
-        started = time.perf_counter()
+        started, memory = time.perf_counter(), job.memory
         self._free()
         yield ModelLoadProgress(job.job_id, 0.0, "looking")
         _refuse_too_large(job.path)
@@ -208,18 +208,31 @@ class GemmaEngine:
             context.emit(ModelLoadProgress(job.job_id, done / max(total, 1), stage))
 
         try:
-            model, processor = load(job.path, adapter=job.adapter or None, progress=progress)
+            model, processor = load(
+                job.path,
+                adapter=job.adapter or None,
+                progress=progress,
+                ple_on_disk=memory.table_on_disk,
+            )
         except _LoadCancelled:
             self._free()
             yield JobFinished(job.job_id, FinishReason.CANCELLED)
             return
         info = _info(job.path)
         limit = info.context_tokens
-        tokens = min(job.context_tokens or limit, limit)
+        tokens = min(memory.context_tokens or limit, limit)
         info = replace(info, context_tokens=tokens)
         processor = processor.reading_with(self._media_worker())
         self._kernels = KernelTrial(model)
-        self._loaded = LoadedModel(model, processor, info, tokens, OrderedDict())
+        self._loaded = LoadedModel(
+            model,
+            processor,
+            info,
+            tokens,
+            OrderedDict(),
+            memory.kv_bits or None,
+            memory.table_on_disk,
+        )
         yield ModelReady(job.job_id, info, time.perf_counter() - started)
 
     def _hosts(self) -> HostKeeper:

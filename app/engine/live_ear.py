@@ -39,6 +39,8 @@ def plan_with_ear(
     *,
     context: int,
     image_budget: int = 280,
+    kv_bits: int | None = None,
+    ple_on_disk: plan.OnDisk = "off",
     machine: plan.Machine | None = None,
 ) -> plan.Plan:
     """Memory of a model and its ear held together.
@@ -48,14 +50,25 @@ def plan_with_ear(
         ear: folder of the model that hears.
         context: tokens of the main model's conversation.
         image_budget: soft tokens of its largest picture.
+        kv_bits: how the main model keeps keys and values, see :func:`mlx_gemma4.plan.plan`.
+        ple_on_disk: where the per-layer tables of both lie.
         machine: the machine to judge; the present one by default.
 
     Raises:
         Gemma4Error: one of them cannot be read.
     """
     machine = machine or plan.this_machine()
-    first = plan.plan(main, context=context, image_budget=image_budget, machine=machine)
-    second = plan.plan(ear, context=EAR_CONTEXT, image_budget=70, machine=machine)
+    first = plan.plan(
+        main,
+        context=context,
+        image_budget=image_budget,
+        kv_bits=kv_bits,
+        ple_on_disk=ple_on_disk,
+        machine=machine,
+    )
+    second = plan.plan(
+        ear, context=EAR_CONTEXT, image_budget=70, ple_on_disk=ple_on_disk, machine=machine
+    )
     both = plan.Plan(
         weights=first.weights + second.weights,
         kv=first.kv + second.kv,
@@ -64,6 +77,7 @@ def plan_with_ear(
         reserve=first.reserve,
         limit=machine.limit,
         verdict="fits",
+        on_disk=first.on_disk + second.on_disk,
     )
     if both.total > machine.limit:
         advice = "There is not enough memory to hold a model that listens beside this one."
@@ -72,7 +86,15 @@ def plan_with_ear(
     return replace(both, verdict="tight" if tight else "fits")
 
 
-def load_ear(main: Path, path: Path, context: int, prompt: str = "") -> Ear:
+def load_ear(
+    main: Path,
+    path: Path,
+    context: int,
+    prompt: str = "",
+    *,
+    kv_bits: int | None = None,
+    ple_on_disk: plan.OnDisk = "auto",
+) -> Ear:
     """Load the ear beside the main model, if both fit.
 
     Args:
@@ -80,6 +102,8 @@ def load_ear(main: Path, path: Path, context: int, prompt: str = "") -> Ear:
         path: folder of the ear.
         context: tokens of the main model's conversation.
         prompt: what it is asked to do with sound, "" to write it down.
+        kv_bits: how the main model keeps keys and values.
+        ple_on_disk: how the main model was loaded, and the ear will be.
 
     Raises:
         EarRefused: they do not fit together, or it is no model that hears.
@@ -91,12 +115,13 @@ def load_ear(main: Path, path: Path, context: int, prompt: str = "") -> Ear:
         facts = hub.describe(path)
         if "audio" not in facts.inputs:
             raise EarRefused(f"{facts.label} cannot hear; choose E2B, E4B or 12B to listen.")
-        if plan_with_ear(main, path, context=context).verdict == "wont":
+        both = plan_with_ear(main, path, context=context, kv_bits=kv_bits, ple_on_disk=ple_on_disk)
+        if both.verdict == "wont":
             raise EarRefused(
                 f"There is not enough memory for {facts.label} to listen beside this model; "
                 "type your questions."
             )
         words = {"prompt": prompt} if prompt else {}
-        return Ear(facts.label, Transcriber(*load(path), **words))
+        return Ear(facts.label, Transcriber(*load(path, ple_on_disk=ple_on_disk), **words))
     except Gemma4Error as problem:
         raise EarRefused(f"“{path.name}” cannot be loaded to listen: {problem}") from problem

@@ -68,11 +68,17 @@ def run_live(
     ear = None
     if loaded.model.config.audio is None and job.ear:
         try:
-            ear = load_ear(Path(loaded.info.path), Path(job.ear), loaded.context_tokens)
+            ear = load_ear(
+                Path(loaded.info.path),
+                Path(job.ear),
+                loaded.context_tokens,
+                kv_bits=loaded.kv_bits,
+                ple_on_disk=loaded.table_on_disk,
+            )
         except EarRefused as problem:
             yield Notice(job.job_id, str(problem))
     limit = job.options.context_tokens or loaded.context_tokens or None
-    session = Session(loaded.model, loaded.processor, context=limit)
+    session = Session(loaded.model, loaded.processor, context=limit, kv_bits=loaded.kv_bits)
     if loaded.model.config.label:
         # The demo was taught questions and answers, no instructions: they would confuse it.
         messages = [m for m in messages if m.role != "system"]

@@ -78,6 +78,7 @@ def _writer(loaded: LoadedModel | None, job: TranscribeFile) -> Transcriber:
         return Transcriber(*load(job.ear), prompt)
     try:
         main, context = Path(loaded.info.path), loaded.context_tokens
-        return load_ear(main, Path(job.ear), context, prompt).transcriber
+        memory = {"kv_bits": loaded.kv_bits, "ple_on_disk": loaded.table_on_disk}
+        return load_ear(main, Path(job.ear), context, prompt, **memory).transcriber
     except EarRefused as problem:
         raise AppError(str(problem), kind=ErrorKind.UNSUPPORTED_MEDIA, remedy="") from problem

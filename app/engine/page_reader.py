@@ -45,7 +45,11 @@ class PageReader:
                 remedy="Choose a Gemma 4 model with vision under Models.",
             )
         self._session = Session(
-            loaded.model, loaded.processor, SNAPSHOT_BYTES, context=loaded.context_tokens or None
+            loaded.model,
+            loaded.processor,
+            SNAPSHOT_BYTES,
+            context=loaded.context_tokens or None,
+            kv_bits=loaded.kv_bits,
         )
         self._loaded, self._job = loaded, job
         self._options = _options(job, self._session.context)

@@ -5,6 +5,7 @@ Runs on the question thread and never imports MLX, so it answers while a job dec
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from app.core import commands
@@ -54,29 +55,20 @@ def answer(query: Query, looker: FileLooker) -> Answer:
 def plan_for(query: commands.Plan) -> Planned:
     """Would it run? From the table's entry or from the folder's own headers."""
     known = known_model(query.source)
+    asked = partial(
+        plan.plan if not query.ear else plan_with_ear,
+        context=query.memory.context_tokens,
+        image_budget=query.image_budget,
+        kv_bits=query.memory.kv_bits or None,
+        ple_on_disk=query.memory.table_on_disk,
+    )
     try:
         if query.ear:
-            result = plan_with_ear(
-                Path(query.source),
-                Path(query.ear),
-                context=query.context_tokens,
-                image_budget=query.image_budget,
-            )
+            result = asked(Path(query.source), Path(query.ear))
         elif known is not None:
-            result = plan.plan(
-                published_config(known.architecture),
-                context=query.context_tokens,
-                image_budget=query.image_budget,
-                quant=known.quant,
-                ple_on_disk="auto",
-            )
+            result = asked(published_config(known.architecture), quant=known.quant)
         else:
-            result = plan.plan(
-                Path(query.source),
-                context=query.context_tokens,
-                image_budget=query.image_budget,
-                ple_on_disk="auto",
-            )
+            result = asked(Path(query.source))
     except (Gemma4Error, ValueError, KeyError) as problem:
         return Planned(query.query_id, query.source, None, str(problem))
     return Planned(query.query_id, query.source, _plan_result(result))
@@ -93,6 +85,7 @@ def _plan_result(result: plan.Plan) -> PlanResult:
         total=result.total,
         available=result.limit,
         advice=" ".join(result.advice),
+        on_disk=result.on_disk,
     )
 
 

@@ -205,6 +205,7 @@ class MainWindow(QMainWindow):
         state.models.memory_pressure.connect(self._on_memory_pressure)
         state.models.state_changed.connect(self._on_model_state)
         state.models.failed.connect(self.show_failure)
+        state.models.outdated.connect(self._offer_loading_again)
         state.settings.changed.connect(self._on_setting)
 
     # --- pages -----------------------------------------------------------------------------------
@@ -384,6 +385,10 @@ class MainWindow(QMainWindow):
             self.notice.show_notice(words, "Smaller model", lambda: self.show_page("models"))
         else:
             self.notice.show_notice("This Mac is short of memory: other apps may be closed.")
+
+    def _offer_loading_again(self) -> None:
+        words = "This holds once the model is loaded again."
+        self.notice.show_notice(words, "Load it again", self.state.models.load_again)
 
     def _on_model_state(self) -> None:
         loaded = self.state.models.loaded

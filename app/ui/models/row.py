@@ -195,6 +195,8 @@ class ModelRowWidget(Card):
                 f"weights {size_words(plan.weights)}, chat {size_words(plan.kv_cache)}, "
                 f"peak while reading {size_words(plan.prefill_peak)}"
             )
+        if plan is not None and plan.on_disk:
+            lines.append(f"{size_words(plan.on_disk)} of it stays on disk and is read as needed.")
         return lines
 
     def _build_progress(self) -> None:
