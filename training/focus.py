@@ -1,9 +1,9 @@
 """Lessons in looking: heads of the decoder's attention are told where an answer is read from.
 
 Reading a line is a walk: know where the last letter stood, look at the next. With the next-token
-loss alone the decoder takes a thousand steps to find out that it must look anywhere at all. We
-drew the letters and spoke the words, so we know which soft tokens tell each token of an answer,
-and say so to one head of three layers until they look there by themselves.
+loss alone a trial stayed on its plateau for a thousand steps. We drew the letters and spoke the
+words, so we know which soft tokens tell each token of an answer, and say so to one head in each of
+three layers.
 """
 
 from __future__ import annotations

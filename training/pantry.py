@@ -1,7 +1,8 @@
 """Encoded items: the towers run once for each, the decoder learns from them many times.
 
-The towers cost four fifths of a step. While they stand still, their soft tokens can be kept: a
-step of the decoder on 64 kept items takes less time than a whole step on 16.
+The towers, forward and backward, cost two thirds of a step on lines and half of one on sounds.
+While they stand still, their soft tokens can be kept: on one core a step of the decoder takes
+1.1 s for 32 kept lines (1.0 s for 32 kept clips), a joint step on 16 lines 1.9 s (1.1 s).
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ from training.tokenizer import special
 
 HEADS_ONLY = ("letters", "sounds", "towers")
 LOOKING = 0.5
+"""Weight of the attention lessons, the same as that of the throw-away heads; never tuned."""
 FIRST = 80
+"""Batches encoded before the first step on kept items, so that none is used often at the start."""
 MIXTURES = {
     "letters": {"crop": 1.0},
     "sounds": {"hearing": 1.0},
@@ -65,6 +67,17 @@ MIXTURES = {
         "voice": 0.05,
         "chat": 0.07,
         "card": 0.02,
+    },
+    "decoder": {
+        "line": 0.3,
+        "crop": 0.08,
+        "card": 0.06,
+        "small": 0.1,
+        "see": 0.08,
+        "hearing": 0.2,
+        "live": 0.04,
+        "chat": 0.06,
+        "sums": 0.08,
     },
     "late": {
         "line": 0.2,

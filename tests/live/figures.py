@@ -126,33 +126,29 @@ def interruption(count=5, level_db=0.0):
 
 
 def other_rooms(count=5, level_db=0.0):
-    """The same with other delays, decays, loudness, voices, words: what the rule was chosen on."""
-    rng = np.random.default_rng(42)
-    rooms = [
-        Room(
-            delay_s=float(rng.uniform(0.005, 0.12)),
-            decay_s=float(rng.uniform(0.08, 0.4)),
-            gain=float(rng.uniform(0.2, 0.8)),
-            seed=1000 + i,
-        )
-        for i in range(count)
-    ]
+    """The same with other delays, decays, loudness, voices, words."""
+    rooms = _random_rooms(42, 1000, count, (0.005, 0.12), (0.08, 0.4), (0.2, 0.8))
     return _reactions("other_rooms", rooms, OTHER_VOICES, level_db)
 
 
 def new_rooms(count=5, level_db=0.0):
-    """The same in rooms, against answering voices and with words that nothing was chosen on."""
-    rng = np.random.default_rng(77)
-    rooms = [
+    """The same in rooms, against answering voices and with words of a third set."""
+    rooms = _random_rooms(77, 5000, count, (0.005, 0.1), (0.1, 0.45), (0.15, 0.9))
+    return _reactions("new_rooms", rooms, NEW_VOICES, level_db, ANSWERING_VOICES)
+
+
+def _random_rooms(seed, first, count, delay_s, decay_s, gain):
+    """Rooms between these bounds; the order of the draws is part of the figure."""
+    rng = np.random.default_rng(seed)
+    return [
         Room(
-            delay_s=float(rng.uniform(0.005, 0.1)),
-            decay_s=float(rng.uniform(0.1, 0.45)),
-            gain=float(rng.uniform(0.15, 0.9)),
-            seed=5000 + i,
+            delay_s=float(rng.uniform(*delay_s)),
+            decay_s=float(rng.uniform(*decay_s)),
+            gain=float(rng.uniform(*gain)),
+            seed=first + i,
         )
         for i in range(count)
     ]
-    return _reactions("new_rooms", rooms, NEW_VOICES, level_db, ANSWERING_VOICES)
 
 
 def _reactions(name, rooms, phrases, level_db, answering=("en",)):
