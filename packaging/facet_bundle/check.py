@@ -20,6 +20,7 @@ from facet_bundle import (
     products,
     release,
     runtime,
+    standalone_check,
     twin,
     twin_app,
     workflows,
@@ -141,6 +142,9 @@ def _build_all(log: _Log, setting: _Setting, built: Products) -> tuple[Bundle, l
             twin_recipe, setting.work / "twin" / built.app.name
         )
         found += gates.stale_rules(mac_pruner, twin_pruner)
+    with log.step("python-build-standalone: fetched, verified, laid down (local archive)") as found:
+        (setting.work / "standalone").mkdir()
+        found += standalone_check.findings(setting.shop, setting.work / "standalone")
     return twin_bundle, [mac_pruner, twin_pruner]
 
 

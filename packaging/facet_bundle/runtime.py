@@ -127,11 +127,13 @@ def stand_in(host: HostPython, tools: Tools, cache: Path) -> Runtime:
     return Runtime(host.version, "stand-in", host.stdlib, folder, library, host.include)
 
 
-def standalone(tools: Tools, cache: Path) -> Runtime:
-    """python-build-standalone for macOS on Apple Silicon."""
+def standalone(tools: Tools, cache: Path, index: Path | None = None) -> Runtime:
+    """python-build-standalone for macOS on Apple Silicon; `index` replaces uv's list of builds."""
 
     def fill(folder: Path) -> None:
         command = [tools.uv, "python", "install", "--no-bin", "--no-config", STANDALONE]
+        if index is not None:
+            command += ["--python-downloads-json-url", str(index)]
         proc.run([*command, "--install-dir", folder])
 
     folder = filled_once(cache / "standalone" / STANDALONE, fill)
