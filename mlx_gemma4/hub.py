@@ -90,7 +90,15 @@ def find(name: str | Path, folders: Sequence[str | Path] = ()) -> Path:
             if checkpoint.problem:
                 raise HubError(checkpoint.problem)
             return checkpoint.path
-    raise HubError(f"{name} is not on this machine; download it first.")
+    raise HubError(_not_here(str(name), path))
+
+
+def _not_here(name: str, path: Path) -> str:
+    if path.exists():
+        return f"{name} is a file; name the folder of a checkpoint."
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return f"{name} is not on this machine; download it first."
+    return f"There is no folder {name}; give the folder of a checkpoint, or owner/name."
 
 
 def local_checkpoints(

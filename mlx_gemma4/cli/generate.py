@@ -1,6 +1,7 @@
 """Answer one prompt and stop.
 
-The answer goes to stdout; thoughts, notices and figures go to stderr.
+The answer goes to stdout; thoughts, notices and figures go to stderr. With --json-schema the exit
+code is 1 when the answer was cut before the JSON was whole.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mlx_gemma4.errors import PromptError
 from mlx_gemma4.messages import Audio, Image, MediaPart, Message, message
 
 if TYPE_CHECKING:
-    from mlx_gemma4.generate import GenerateOptions
+    from mlx_gemma4.generate import Finish, GenerateOptions
     from mlx_gemma4.inputs import ModelInputs
     from mlx_gemma4.model import Gemma4
     from mlx_gemma4.processor import Processor
@@ -65,18 +66,24 @@ def run(args: argparse.Namespace) -> int:
         events = _reply(model, processor, inputs, options, args.kv_bits)
     else:
         events = _answer(args, prompt, model, processor, options)
-    common.print_reply(events, stats=args.stats)
-    return 0
+    last = common.print_reply(events, stats=args.stats)
+    return int(args.json_schema is not None and not _whole(last))
+
+
+def _whole(last: Finish | None) -> bool:
+    """Whether a reply held to a schema came to its end; what was cut is no JSON."""
+    return last is not None and last.reason == "stop"
 
 
 def _prompt(args: argparse.Namespace) -> str:
     if args.raw and (args.system or args.think or args.tools):
         raise PromptError("--raw takes plain text only; leave out --system, --think and --tools.")
-    if args.prompt is not None:
-        return args.prompt
-    if sys.stdin.isatty():
+    prompt = args.prompt
+    if prompt is None:
+        prompt = "" if sys.stdin.isatty() else sys.stdin.read(_MAX_STDIN)
+    if not prompt.strip() and not args.media:
         raise PromptError("There is no prompt; pass --prompt TEXT or pipe the text in.")
-    return sys.stdin.read(_MAX_STDIN)
+    return prompt
 
 
 def _with_placeholders(prompt: str, media: list[MediaPart]) -> str:

@@ -38,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from mlx_gemma4.kernels.check import default_store, stored_reports
 
     store = args.cache or default_store()
+    folder = _folder(args.model) if args.model else None
     if args.model and own_backend() is not None:
-        reports = [_checked(args.model, store, args.again)]
+        reports = [_checked(args.model, folder, store, args.again)]
     else:
         reports = stored_reports(store)
     if args.json:
@@ -49,23 +50,33 @@ def run(args: argparse.Namespace) -> int:
     return int(any(verdict.error > 1 for report in reports for verdict in report.verdicts))
 
 
-def _checked(model: str, store: Path, again: bool) -> Any:
+def _folder(name: str) -> Path | None:
+    """The checkpoint that is meant; None for a published size.
+
+    Raises:
+        HubError: there is no such checkpoint here.
+    """
+    from mlx_gemma4.hub import find
+
+    return None if name.lower() in ARCHITECTURES and not Path(name).exists() else find(name)
+
+
+def _checked(name: str, folder: Path | None, store: Path, again: bool) -> Any:
     from mlx_gemma4.kernels.check import KernelCheck
 
-    return KernelCheck(_model(model), store, again=again, budget=float("inf")).run()
+    return KernelCheck(_model(name, folder), store, again=again, budget=float("inf")).run()
 
 
-def _model(name: str) -> Any:
-    if name.lower() in ARCHITECTURES and not Path(name).exists():
+def _model(name: str, folder: Path | None) -> Any:
+    if folder is None:
         import mlx.core as mx
 
         from mlx_gemma4.bench.shapes import PACKING, random_model, shape_json
 
         return random_model(shape_json(name.lower(), _SHAPE_LAYERS), mx.bfloat16, PACKING)
-    from mlx_gemma4.hub import find
     from mlx_gemma4.weights import load_model
 
-    return load_model(find(name))
+    return load_model(folder)
 
 
 def _facts(report: Any) -> dict[str, Any]:

@@ -150,7 +150,11 @@ def _afconvert(path: Path, name: str, max_seconds: float) -> np.ndarray | None:
 
 
 def _ffmpeg(path: Path, name: str, max_seconds: float) -> np.ndarray | None:
-    """Decode the first sound track with ffmpeg; None if not installed or no track."""
+    """Decode the first sound track with ffmpeg; None if not installed or not a file it knows.
+
+    Raises:
+        MediaError: a film or picture without a sound track.
+    """
     tool = shutil.which("ffmpeg")
     if tool is None:
         return None
@@ -163,7 +167,10 @@ def _ffmpeg(path: Path, name: str, max_seconds: float) -> np.ndarray | None:
         log.info("ffmpeg failed: %s", error)
         return None
     if done.returncode:
-        log.info("ffmpeg cannot read the file: %s", done.stderr.decode(errors="replace")[-500:])
+        complaint = done.stderr.decode(errors="replace")
+        log.info("ffmpeg cannot read the file: %s", complaint[-500:])
+        if "matches no streams" in complaint:
+            raise MediaError(f"{name} has no sound track.")
         return None
     pcm = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], dtype="<f4")
     if pcm.size > max_seconds * SAMPLE_RATE:

@@ -54,6 +54,11 @@ def test_cache_and_folders_are_searched(cached, tiny, monkeypatch, tmp_path: Pat
         hub.find("nobody/nothing")
     with pytest.raises(HubError, match=r"no config\.json"):
         hub.find(tmp_path)
+    for nowhere in (tmp_path / "gone", "./nobody", "nothing"):
+        with pytest.raises(HubError, match="There is no folder .*owner/name"):
+            hub.find(nowhere)
+    with pytest.raises(HubError, match="is a file"):
+        hub.find(tiny / "config.json")
 
 
 def test_badges_come_from_the_files_not_from_the_name(tiny, tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_schema_and_tools(edge_folder, tmp_path, capsys):
     line = ["generate", "--model", str(edge_folder), "--prompt", "hi", "--json-schema", str(schema)]
     assert main([*line, "--seed", "1"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out)["a"], bool)
+    assert main([*line, "--seed", "1", "--max-tokens", "1"]) == 1  # cut, so it is no JSON
     tools = tmp_path / "tools.py"
     tools.write_text('def now() -> str:\n    """Time."""\n    return "noon"\n')
     line = ["generate", "--model", str(edge_folder), "--prompt", "hi", "--tools", str(tools)]
@@ -120,7 +121,9 @@ def test_schema_and_tools(edge_folder, tmp_path, capsys):
         (["generate", "--prompt", "x", "--image", "/no/such.png"], "no file"),
         (["generate", "--prompt", "x", "--json-schema", "/no/such.json"], "schema"),
         (["generate", "--prompt", "x", "--model", "/no/such/folder"], "/no/such/folder"),
+        (["generate", "--prompt", "  "], "no prompt"),
         (["generate", "--prompt", "x", "--raw", "--think"], "--raw"),
+        (["kernels", "nope"], "no folder nope"),
         (["generate", "--prompt", "x", "--image-tokens", "71"], "--image-tokens"),
         (["generate", "--prompt", "x", "--tools", "/no/such.py"], "no Python file"),
         (["download", "not a name"], "repository name"),

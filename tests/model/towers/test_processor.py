@@ -94,7 +94,7 @@ def test_notices_of_videos(video):
     deaf = processor("26b").inputs([message("user", Video(video / "loud.mp4"))], options=options)
     assert "does not hear" in deaf.notices[0]
     mute = processor("e2b").inputs([message("user", Video(video / "mute.mp4"))], options=options)
-    assert "no sound that can be decoded" in mute.notices[0]
+    assert "has no sound track" in mute.notices[0]
     assert len(mute.media) == 1
 
 
