@@ -92,11 +92,15 @@ class DocumentWriter:
     def replace_tail(self, keep: int, blocks: Sequence[Block]) -> None:
         """Keep the first `keep` top-level blocks and write `blocks` after them."""
         self._truncate(keep)
+        # As one edit: else every cell of a table lays the whole table out again.
+        edit = QTextCursor(self._document)
+        edit.beginEditBlock()
         for block in blocks:
             self._cursor.movePosition(QTextCursor.MoveOperation.End)
             self._starts.append(self._cursor.position())
             self._write(block.tokens)
             self.blocks_written += 1
+        edit.endEditBlock()
 
     def block_at(self, position: int) -> int:
         """Index of the top-level block a place of the document belongs to, -1 for none."""
