@@ -6,10 +6,14 @@ Imports nothing heavy: the engine's child process imports this module again befo
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import multiprocessing
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 # name: (module with add_arguments(parser) and run(args) -> int, one line of help)
 _COMMANDS = {
@@ -18,25 +22,40 @@ _COMMANDS = {
     "ocr": ("app.cli.ocr", "read documents: text, tables, searchable PDFs"),
     "transcribe": ("app.cli.transcribe", "write down what is said in a recording"),
 }
-_EXAMPLES = """examples:
+_ERROR = 2
+# What Qt says of libraries it does without and of the decoder it found; warnings stay.
+_QUIET_QT = "qt.multimedia.symbolsresolver=false;qt.multimedia.ffmpeg.info=false"
+_EXAMPLES = """\
+examples:
   facet                              open the window
   facet --open photo.jpg notes.pdf   open it with files attached
   facet --model ~/models/gemma-e4b   use this checkpoint
   facet doctor --json                facts about this machine, for a bug report
+
+exit codes: 0 closed, 2 it could not begin (wrong options, no screen, data folder in use)
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_ERROR, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The window's options."""
     commands = "\n".join(f"  {name:<12} {text}" for name, (_, text) in _COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="facet",
         description="Talk to Gemma 4, show it things and drop documents on it, all on your Mac.",
         epilog=f"commands (facet COMMAND --help tells more):\n{commands}\n\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", default="", help="checkpoint folder to load")
-    parser.add_argument("--data-dir", default="", help="keep chats and settings in this folder")
+    parser.add_argument("--model", default="", metavar="PATH", help="checkpoint folder to load")
+    parser.add_argument(
+        "--data-dir", default="", metavar="DIR", help="keep chats and settings in this folder"
+    )
     parser.add_argument("--open", nargs="+", default=(), metavar="FILE", help="files to attach")
     parser.add_argument(
         "--in-process", action="store_true", help="run the engine in a thread, for debugging"
@@ -58,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _COMMANDS:
         return _run_command(words[0], words[1:])
+    if words and not words[0].startswith("-"):
+        make_parser().error(_no_command(words[0]))
     options = make_parser().parse_args(words)
     from app.main import AppOptions, run
 
@@ -74,22 +95,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
+def _no_command(word: str) -> str:
+    """What a first word that is no command was probably meant to be."""
+    if Path(word).exists():
+        return f"{word} is no command; to open it write facet --open {word}"
+    near = difflib.get_close_matches(word, _COMMANDS, 1)
+    return f"there is no command {word!r}" + (f", did you mean {near[0]!r}?" if near else "")
+
+
 def _run_command(name: str, words: list[str]) -> int:
     module_name, text = _COMMANDS[name]
+    os.environ.setdefault("QT_LOGGING_RULES", _QUIET_QT)
     module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog=f"facet {name}", description=text)
+    parser = _Parser(
+        prog=f"facet {name}",
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=module.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(words)) or 0)
+        code = int(module.run(parser.parse_args(words)) or 0)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # The reader of the pipe (head, less) has enough.
+        _forget_output()
+        return 0
     except Exception as problem:
         # Every layer words its own errors; anything else is a defect and may show its traceback.
         sentence = _sentence(problem)
         if sentence is None:
             raise
         sys.stderr.write(f"facet {name}: {sentence}\n")
-        return 2
+        try:
+            sys.stdout.flush()
+        except OSError:  # it is what failed
+            _forget_output()
+        return _ERROR
+    return code
+
+
+def _forget_output() -> None:
+    """Let Python find nothing to complain of when it flushes standard output at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentence(problem: Exception) -> str | None:
@@ -99,6 +149,8 @@ def _sentence(problem: Exception) -> str | None:
 
     if isinstance(problem, AppError):
         return f"{problem.failure.message} {problem.failure.remedy}".strip()
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.filename or 'A file'}: {problem.strerror}."
     return str(problem) if isinstance(problem, Gemma4Error) else None
 
 

@@ -20,6 +20,14 @@ from app.core.paths import AppPaths
 from app.services.diagnostics import Report, Section, as_json, as_text, make_report, write_zip
 from app.services.engine_host import ProcessHost
 
+EXAMPLES = """\
+examples:
+  facet doctor                     what Facet finds on this machine
+  facet doctor --zip report.zip    pack it with the logs, for a bug report (no chats in it)
+  facet doctor --json --no-engine  for other programs, without starting the engine
+
+exit codes: 0 all as it should be, 1 something is not (marked ✗), 2 no report could be made
+"""
 ENGINE_SECONDS = 120.0
 
 
@@ -27,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--zip", default="", metavar="FILE", help="also pack report and logs")
-    parser.add_argument("--data-dir", default="", help="the data folder to look at")
+    parser.add_argument("--data-dir", default="", metavar="DIR", help="the data folder to look at")
     parser.add_argument("--no-engine", action="store_true", help="do not start the engine")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -30,23 +31,49 @@ from app.services.playback import FileSpeaker, Playback, Speaker
 from app.services.speech import SpeechOptions, system_synth
 
 _SETTLE_MS = 2500
-HELP = "Talk to the model through microphone and camera (or files), events as JSON lines."
+EXAMPLES = """\
+examples:
+  facet live                                 talk, until Ctrl-C
+  facet live --camera 0 --fps 2              show it things as well
+  facet live --mic question.wav --say answer.wav
+  facet live --model ~/models/gemma-e4b --silent --seconds 60
+
+What happens is printed as JSON, one event a line.
+
+exit codes: 0 ended, 1 it broke off, 2 it could not begin (wrong options, no permission)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--model", default="", help="folder of the checkpoint (default: the demo)")
-    parser.add_argument("--ear", default="", help="folder of a model that hears for --model")
-    parser.add_argument("--mic", default="", help="sound file, or name of a microphone")
-    parser.add_argument("--camera", default="", help="number, video, picture or folder of them")
-    parser.add_argument("--say", default="", help="WAV file to write, or name of a loudspeaker")
+    parser.add_argument(
+        "--model", default="", metavar="PATH", help="folder of the checkpoint (default: the demo)"
+    )
+    parser.add_argument(
+        "--ear", default="", metavar="PATH", help="folder of a model that hears for --model"
+    )
+    parser.add_argument(
+        "--mic", default="", metavar="NAME", help="sound file, or name of a microphone"
+    )
+    parser.add_argument(
+        "--camera", default="", metavar="NAME", help="number, video, picture or folder of them"
+    )
+    parser.add_argument(
+        "--say", default="", metavar="NAME", help="WAV file to write, or name of a loudspeaker"
+    )
     parser.add_argument("--silent", action="store_true", help="show answers, do not speak them")
-    parser.add_argument("--voice", default="", help="voice of the speech engine")
-    parser.add_argument("--rate", type=float, default=1.0, help="speed of speech, 0.5 to 2")
-    parser.add_argument("--fps", type=float, default=1.0, help="camera frames a second, 0.2 to 2")
+    parser.add_argument("--voice", default="", metavar="NAME", help="voice of the speech engine")
+    parser.add_argument(
+        "--rate", type=float, default=1.0, metavar="N", help="speed of speech, 0.5 to 2"
+    )
+    parser.add_argument(
+        "--fps", type=float, default=1.0, metavar="N", help="camera frames a second, 0.2 to 2"
+    )
     parser.add_argument("--no-echo", action="store_true", help="headphones: no echo cancellation")
     parser.add_argument("--levels", action="store_true", help="print the microphone level as well")
-    parser.add_argument("--seconds", type=float, default=0.0, help="stop after so long")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, metavar="N", help="stop after so long"
+    )
     parser.add_argument("--greedy", action="store_true", help="always the likeliest word")
     parser.add_argument("--script", default="", help=argparse.SUPPRESS)
 
@@ -199,7 +226,16 @@ class Conversation:
         self._file_ended = True
         QTimer.singleShot(0, self._controller, self._settle.start)
 
-    @staticmethod
-    def _print(data: dict[str, object]) -> None:
-        sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+    def _print(self, data: dict[str, object]) -> None:
+        if self._ended:
+            return
+        try:
+            sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        except OSError as problem:
+            # The reader (head) has enough, or the disk is full; Qt would go on after an exception.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(problem, BrokenPipeError):
+                self.end(0)
+            else:
+                self._on_failed(f"The events cannot be printed: {problem.strerror}.")

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import hashlib
-import json
-import os
 import re
 import sys
+import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from app.cli.kept_pages import KeptPages
+from app.cli.outputs import RECORD, Outputs, missing_files, output_names, write_out
 from app.core.commands import EngineOptions, LoadModel, ReadDocument
 from app.core.conversation import new_id
 from app.core.errors import AppError, ErrorKind
@@ -39,7 +39,22 @@ from app.documents.intake import expand
 from app.documents.prompts import ReadingTask
 from app.documents.types import DocumentError, PageText, ReadingDetail
 from app.engine.jobs import Engine, JobContext
+from app.engine.schema_check import MAX_SCHEMA_CHARACTERS, schema_problem
 
+EXAMPLES = """\
+examples:
+  facet ocr scan.pdf                             print the text, as Markdown
+  facet ocr scan.pdf --format pdf --out read     a searchable PDF, as read/scan.pdf
+  facet ocr invoices/ --format xlsx --out tables the tables of a folder, as workbooks
+  facet ocr form.jpg --schema form.json          the fields of a form, as JSON
+  facet ocr book.pdf --pages 10-20 --language German
+
+A run that was stopped goes on at the page where it stopped. The same command run again replaces
+what it wrote; other files are never replaced, the new one gets a number.
+
+exit codes: 0 all read, 1 some files or pages could not be read, 2 nothing could be done (wrong
+options, no such model), 130 stopped with Ctrl-C
+"""
 TO_SCREEN = (ExportFormat.MARKDOWN, ExportFormat.TEXT, ExportFormat.JSON)
 BAR = 24
 
@@ -63,70 +78,121 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how finely: {', '.join(ReadingDetail)}",
     )
     kinds = _values(ReadingTask)
-    add("--task", choices=kinds, default="page", metavar="NAME", help=f"what: {', '.join(kinds)}")
-    add("--schema", type=Path, metavar="FILE", help="JSON schema to fill, for --task fields")
-    add("--language", default="", help="language of the pages, in English")
+    add("--task", choices=kinds, metavar="NAME", help=f"what: {', '.join(kinds)} (default: page)")
+    add("--schema", type=Path, metavar="FILE", help="JSON schema whose fields to fill in")
+    add("--language", default="", metavar="NAME", help="language of the pages, in English")
     add(
         "--text-layer",
         choices=("use", "check", "ignore"),
         default="use",
         help="the PDF's own text: use it where it is good, compare with it, or ignore it",
     )
-    add("--out", type=Path, metavar="DIR", help="folder to write into (md, txt, json: the screen)")
-    add("--password", default="", help="of encrypted files (asked for in a terminal)")
-    add("--model", default="", help="checkpoint folder (default: the demo)")
-    add("--data-dir", default="", help="where finished pages are kept until a file is done")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder to write into (default: md, txt and json to the screen, others here)",
+    )
+    add(
+        "--password",
+        default="",
+        metavar="WORD",
+        help="of encrypted files (asked for in a terminal)",
+    )
+    add("--model", default="", metavar="PATH", help="checkpoint folder (default: the demo)")
+    add(
+        "--data-dir",
+        default="",
+        metavar="DIR",
+        help="where finished pages are kept until a file is done",
+    )
     add("--script", default="", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read every file; one that cannot be read does not stop the others."""
-    pages = parse_pages(args.pages)
-    schema = args.schema.read_text(encoding="utf-8") if args.schema else ""
+    wanted = _wanted(args)
     paths = AppPaths.below(Path(args.data_dir)) if args.data_dir else AppPaths.default()
-    intake = expand(args.files)
-    failed = len(intake.skipped)
-    for sentence in intake.skipped:
+    outputs = Outputs(args.out or Path(), paths.data / RECORD)
+    if _to_files(args):
+        outputs.check()
+    model = _LazyModel(args)
+    files, problems = _inputs(args.files, outputs)
+    for sentence in problems:
         sys.stderr.write(f"facet ocr: {sentence}\n")
-    names = output_names(intake.files)
-    engine = _LazyModel(args)
-    engine.engine.open()
+    failed = len(problems)
+    model.engine.open()
     try:
-        for path, name in zip(intake.files, names, strict=True):
-            job = ReadDocument(
-                new_id(),
-                str(path),
-                pages,
-                args.detail,
-                args.task,
-                args.language,
-                schema,
-                args.text_layer,
-                password=args.password,
-            )
-            failed += not _read_file(engine, job, args, paths.documents / "ocr", name)
+        for path, name in zip(files, output_names(files), strict=True):
+            job = replace(wanted, job_id=new_id(), path=str(path))
+            kept = paths.documents / "ocr"
+            failed += not _read_file(model, job, args, kept, outputs, name)
     finally:
-        engine.engine.close()
+        model.engine.close()
     return 1 if failed else 0
 
 
-def output_names(paths: Sequence[Path]) -> list[str]:
-    """A name without ending for what comes of each file; no two alike, on no file system.
+def _wanted(args: argparse.Namespace) -> ReadDocument:
+    """The job for any file. Raises AppError for options that do not go together."""
+    schema = _schema(args.schema) if args.schema else ""
+    task = args.task or ("fields" if schema else "page")
+    if (task == ReadingTask.FIELDS) != bool(schema):
+        raise AppError(
+            "--task fields needs a schema." if not schema else "--schema is for --task fields.",
+            kind=ErrorKind.BAD_INPUT,
+            remedy="Name it with --schema FILE." if not schema else "Leave one of them out.",
+        )
+    return ReadDocument(
+        "",
+        "",
+        parse_pages(args.pages),
+        args.detail,
+        task,
+        args.language,
+        schema,
+        args.text_layer,
+        password=args.password,
+    )
 
-    Files that differ only in their ending keep it: `page.pdf` and `page.png` → `page.pdf.docx` …
-    """
-    stems = Counter(path.stem.casefold() for path in paths)
-    taken: set[str] = set()
-    names = []
-    for path in paths:
-        wanted = path.stem if stems[path.stem.casefold()] == 1 else path.name
-        name, number = wanted, 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{wanted} ({number})"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+
+def _schema(path: Path) -> str:
+    schema = ""
+    try:
+        with path.open(encoding="utf-8") as file:
+            schema = file.read(MAX_SCHEMA_CHARACTERS + 1)
+        problem = schema_problem(schema)
+    except OSError as error:
+        problem = f"The schema {path} cannot be read: {error.strerror}."
+    except UnicodeDecodeError:
+        problem = f"The schema {path} is no text; name a file with a JSON schema."
+    if problem:
+        raise AppError(problem, kind=ErrorKind.BAD_INPUT)
+    return schema
+
+
+def _inputs(names: Sequence[str], outputs: Outputs) -> tuple[list[Path], list[str]]:
+    """The files to read, and a sentence for everything named that gives none."""
+    paths = [Path(name) for name in names]
+    missing = missing_files(paths)
+    intake = expand(path for path in paths if path not in missing)
+    problems = [f"There is no file {path}; check its name." for path in missing]
+    problems += intake.skipped
+    if intake.cut:
+        problems.append(
+            f"Only the first {len(intake.files):,} files are read; read the rest in another run."
+        )
+    else:
+        read = {folder for path in intake.files for folder in path.parents}
+        problems += [
+            f"There is nothing to read in {path}: no PDF, picture, office file or text."
+            for path in paths
+            if path.is_dir() and path.absolute() not in read
+        ]
+    return outputs.inputs(intake.files, paths), problems
+
+
+def _to_files(args: argparse.Namespace) -> bool:
+    return args.out is not None or ExportFormat(args.format) not in TO_SCREEN
 
 
 def parse_pages(text: str) -> tuple[int, ...]:
@@ -149,7 +215,7 @@ class _LazyModel:
     """The engine; its model is loaded when the first page has to be looked at."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._path = args.model or str(demo_model_dir())
+        self._path = _checkpoint(args.model) if args.model else str(demo_model_dir())
         self._loaded = False
         self.name = args.script or self._path
         self.engine: Engine
@@ -164,37 +230,59 @@ class _LazyModel:
 
     def events(self, job: ReadDocument) -> Iterator[Event]:
         """The job's events; a job that needs the model is begun again once it is loaded."""
-        context = JobContext(job.job_id)
+        context, seen = JobContext(job.job_id), 0
         try:
-            yield from self.engine.run(job, context)
+            for event in self.engine.run(job, context):
+                yield event
+                seen += 1
         except AppError as problem:
             if problem.failure.kind is not ErrorKind.NO_MODEL or self._loaded:
                 raise
             self._loaded = True
             for _ in self.engine.run(LoadModel(new_id(), self._path), JobContext("load")):
                 pass
-            yield from self.engine.run(job, context)
+            # Without the model it came just as far.
+            yield from islice(self.engine.run(job, context), seen, None)
+
+
+def _checkpoint(path_or_repo: str) -> str:
+    """Its folder, before anything is read. Raises HubError or ConfigError."""
+    from mlx_gemma4.config import Gemma4Config
+    from mlx_gemma4.loading import resolve
+
+    folder = resolve(path_or_repo)
+    Gemma4Config.from_path(folder)
+    return str(folder)
 
 
 def _read_file(
-    model: _LazyModel, job: ReadDocument, args: argparse.Namespace, keep: Path, target_name: str
+    model: _LazyModel,
+    job: ReadDocument,
+    args: argparse.Namespace,
+    keep: Path,
+    outputs: Outputs,
+    target_name: str,
 ) -> bool:
     """Read one file and write what came of it; True if all of it worked."""
     name = Path(job.path).name
-    kept = KeptPages(keep, job, model.name)
     bar = ProgressBar(sys.stderr, name)
     try:
+        kept = KeptPages(keep, job, model.name)
         bad = _read_pages(model, job, kept, bar)
         bar.clear()
         if not kept.pages:
             raise AppError(f"Nothing could be read of “{name}”.", kind=ErrorKind.BAD_FILE)
-        _write(job, [kept.pages[page] for page in sorted(kept.pages)], args, target_name)
+        pages = [kept.pages[page] for page in sorted(kept.pages)]
+        if _to_files(args):
+            text = ""
+            _write(job, pages, args, outputs, target_name)
+        else:
+            text = _as_text(ExportFormat(args.format), pages, Path(job.path))
     except (AppError, DocumentError, OSError) as problem:
         bar.clear()
         sys.stderr.write(f"facet ocr: {_sentence(problem, name)}\n")
         return False
-    finally:
-        kept.close()
+    write_out(text)
     if not bad:
         kept.remove()
     return not bad
@@ -251,139 +339,52 @@ def _take(event: Event, kept: KeptPages, bar: ProgressBar, job: ReadDocument) ->
 
 
 def _write(
-    job: ReadDocument, pages: Sequence[PageText], args: argparse.Namespace, name: str
+    job: ReadDocument,
+    pages: Sequence[PageText],
+    args: argparse.Namespace,
+    outputs: Outputs,
+    name: str,
 ) -> None:
+    """To files, under this name if it is free."""
     kind = ExportFormat(args.format)
     path = Path(job.path)
-    if args.out is None and kind in TO_SCREEN:
-        _print(kind, pages, path)
-        return
-    folder = args.out or Path.cwd()
-    folder.mkdir(parents=True, exist_ok=True)
-    target = _target(folder, name, path, kind)
-    if kind is ExportFormat.PDF:
-        with DocumentHost() as host:
-            host.open(path, job.password)
-            made = host.searchable_pdf(path, list(pages), target)
-        if made.unmatched:
-            sys.stderr.write(
-                f"{path.name}: {made.unmatched:,} of {made.lines:,} lines have no exact place.\n"
-            )
-        return
-    export(kind, pages, target, title=path.stem)
+    command = repr((replace(job, job_id="", password=""), args.model, kind))
+    with outputs.draft(path, command) as draft:
+        target = draft.folder / f"{name}.{kind.value}"
+        if kind is ExportFormat.PDF:
+            _write_pdf(job, pages, target)
+        else:
+            export(kind, pages, target, title=path.stem)
+    for placed in draft.placed:
+        sys.stderr.write(f"{path.name}: {placed}\n")
 
 
-def _target(folder: Path, name: str, path: Path, kind: ExportFormat) -> Path:
-    """In the folder under its name; never the file itself."""
-    target = folder / f"{name}.{kind.value}"
-    if target.absolute() == path.absolute():
-        target = folder / f"{name} (read).{kind.value}"
-    return target
+def _write_pdf(job: ReadDocument, pages: Sequence[PageText], target: Path) -> None:
+    with DocumentHost() as host:
+        host.open(job.path, job.password)
+        made = host.searchable_pdf(job.path, list(pages), target)
+    if made.unmatched:
+        sys.stderr.write(
+            f"{Path(job.path).name}: {made.unmatched:,} of {made.lines:,} lines have no exact "
+            "place.\n"
+        )
 
 
-def _print(kind: ExportFormat, pages: Sequence[PageText], path: Path) -> None:
-    """Text formats go to the screen, through the same writers as files."""
-    import tempfile
-
+def _as_text(kind: ExportFormat, pages: Sequence[PageText], path: Path) -> str:
+    """What goes to the screen, made by the same writers as files."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / f"page.{kind.value}"
         export(kind, pages, target, title=path.stem)
         text = target.read_text(encoding="utf-8")
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    return text if text.endswith("\n") else f"{text}\n"
 
 
 def _sentence(problem: Exception, name: str) -> str:
     if isinstance(problem, AppError):
         text = f"{problem.failure.message} {problem.failure.remedy}".strip()
     else:
-        text = str(problem)
+        text = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
     return text if name in text else f"{name}: {text}"
-
-
-# --- pages kept until the file is done -----------------------------------------------------------
-
-
-class KeptPages:
-    """Finished pages of one file and one way of reading it, one JSON line each.
-
-    The name is a hash of everything that would change the text, so other options begin anew.
-    """
-
-    def __init__(self, folder: Path, job: ReadDocument, model: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{_key(job, model)}.jsonl"
-        self._count = 0
-        self.pages: dict[int, PageText] = {}
-        for record in _lines(self._path):
-            if "count" in record:
-                self._count = int(record["count"])
-            else:
-                page = PageText(record["page"], record["text"], notices=tuple(record["notices"]))
-                self.pages[page.page] = page
-        self.pages = {n: p for n, p in self.pages.items() if not job.pages or n in job.pages}
-        self._file: IO[str] = self._path.open("a", encoding="utf-8")
-
-    def opened(self, count: int) -> None:
-        """The file has so many pages."""
-        if count != self._count:
-            self._count = count
-            self._append({"count": count})
-
-    def missing(self, job: ReadDocument) -> tuple[int, ...] | None:
-        """Pages still to read; None where it is not known how many there are."""
-        if job.pages:
-            return tuple(page for page in job.pages if page not in self.pages)
-        if not self._count:
-            return None
-        return tuple(page for page in range(self._count) if page not in self.pages)
-
-    def add(self, page: PageText) -> None:
-        """Keep a page; it survives a power cut when this returns."""
-        self.pages[page.page] = page
-        record = {"page": page.page, "text": page.markdown, "notices": list(page.notices)}
-        self._append(record)
-
-    def close(self) -> None:
-        """Let go of the file; it stays."""
-        self._file.close()
-
-    def remove(self) -> None:
-        """The output is written: nothing to go on with."""
-        self._path.unlink(missing_ok=True)
-
-    def _append(self, record: dict[str, object]) -> None:
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    size: int
-    modified: int
-
-
-def _key(job: ReadDocument, model: str) -> str:
-    try:
-        stat = Path(job.path).stat()
-        facts = _Facts(stat.st_size, stat.st_mtime_ns)
-    except OSError:
-        facts = _Facts(0, 0)
-    text = repr((replace(job, job_id="", password="", pages=()), facts, model))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The records of a file; a last line cut by a crash is left out."""
-    if not path.is_file():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
 
 
 # --- what is seen meanwhile ----------------------------------------------------------------------

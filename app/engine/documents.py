@@ -106,7 +106,8 @@ def _opened(host: DocumentHost, job: ReadDocument) -> DocumentInfo:
     info = host.open(job.path, job.password)
     if any(not 0 <= page < info.pages for page in job.pages):
         raise AppError(
-            f"This document has {info.pages} pages; a page beyond them was asked for.",
+            f"This document has {info.pages} {'page' if info.pages == 1 else 'pages'}; "
+            "a page beyond was asked for.",
             kind=ErrorKind.BAD_INPUT,
         )
     return info

@@ -109,17 +109,14 @@ def test_pages_kept_belong_to_one_file_and_one_way_of_reading(tmp_path: Path) ->
     kept = ocr.KeptPages(tmp_path / "keep", job, "model")
     kept.opened(2)
     kept.add(PageText(1, "Second", notices=("Odd.",)))
-    kept.close()
     with next((tmp_path / "keep").iterdir()).open("a") as stream:
         stream.write('{"page": 0, "te')  # cut by a crash
     again = ocr.KeptPages(tmp_path / "keep", ReadDocument("2", str(file)), "model")
     assert again.missing(job) == (0,)
     assert again.pages[1] == PageText(1, "Second", notices=("Odd.",))
-    again.close()
     for other in (ReadDocument("3", str(file), detail="fine"), job):
         fresh = ocr.KeptPages(tmp_path / "keep", other, "model" if other.detail == "fine" else "m2")
         assert fresh.missing(other) is None
-        fresh.close()
 
 
 def test_no_file_is_written_over_that_of_another():

@@ -197,10 +197,11 @@ def test_the_command_writes_one_file_for_each_recording(tmp_path, capsys):
     parser = argparse.ArgumentParser()
     transcribe.add_arguments(parser)
     words = [*map(str, files), "--format", "srt", "--out", str(tmp_path / "out")]
+    words += ["--data-dir", str(tmp_path / "data")]
     assert transcribe.run(parser.parse_args(words)) == 1
-    assert capsys.readouterr().err.startswith("broken.wav: ")
+    assert 'facet transcribe: "broken.wav" ' in capsys.readouterr().err
     written = sorted((tmp_path / "out").iterdir())
-    assert [path.name for path in written] == ["talk (2).srt", "talk.srt"]
+    assert [path.name for path in written] == ["talk.flac.srt", "talk.wav.srt"]
     for path in written:
         number, times, words, *_ = path.read_text().splitlines()
         assert number == "1"
