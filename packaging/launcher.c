@@ -6,7 +6,8 @@
  * it is a plain Python without a window.
  *
  * Nothing of the user's Python set-up is read (isolated configuration) and no byte code is ever
- * written into the bundle.
+ * written into the bundle. SBK_EMBED is removed because with it Shiboken writes or deletes files
+ * beside itself.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -61,6 +62,7 @@ int main(int argc, char **argv) {
     fputs("Facet cannot find its own folder; move the app to Applications and try again.\n", stderr);
     return EXIT_SOFTWARE;
   }
+  unsetenv("SBK_EMBED");
   PyPreConfig before;
   PyPreConfig_InitIsolatedConfig(&before);
   before.utf8_mode = 1;

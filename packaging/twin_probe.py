@@ -108,6 +108,7 @@ def startup(*arguments: str) -> dict:
                 result["seconds"] = time.time() - process.create_time()
                 result["cpu"] = sum(process.cpu_times()[:2])
                 result["modules"] = sorted(sys.modules)
+                result["uncompiled"] = _without_byte_code()
                 QtCore.QTimer.singleShot(0, QtWidgets.QApplication.instance().quit)
             return False
 
@@ -260,6 +261,16 @@ def _child() -> list:
     answer = ours.recv() if ours.poll(120) else []
     process.join(30)
     return [*answer, process.exitcode]
+
+
+def _without_byte_code() -> list:
+    """Loaded modules whose source was compiled in this run because no byte code lies there."""
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    return sorted(
+        spec.name
+        for spec in specs
+        if ((spec and spec.origin) or "").endswith(".py") and not Path(spec.cached or "-").is_file()
+    )
 
 
 def _from_file(name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from facet_bundle import about, facts, icon, info, macho, machoedit, native, proc
+from facet_bundle import about, facts, icon, info, macho, machoedit, native, proc, shiboken
 from facet_bundle.prune import Pruner
 from facet_bundle.runtime import HostPython, Runtime
 from facet_bundle.tools import Tools
@@ -87,6 +87,7 @@ def assemble(recipe: Recipe, out: Path) -> tuple[Bundle, Pruner]:
     pruner = Pruner.load(recipe.platform.key)
     _lay_runtime(recipe, bundle, pruner)
     _copy_tree(recipe.site, bundle.site, "site-packages/", pruner)
+    shiboken.lay_support(bundle.site)
     _lay_own_code(recipe.own, bundle)
     _lay_native(recipe, bundle)
     info.write(bundle.contents, facts.version())

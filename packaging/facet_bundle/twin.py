@@ -99,6 +99,7 @@ class Twin:
             "PYTHONSTARTUP": f"{poison}/json.py",
             "PYTHONDONTWRITEBYTECODE": "",
             "PYTHONPLATLIBDIR": "nowhere",
+            "SBK_EMBED": "0",  # Shiboken would unpack files into the bundle
             "QT_PLUGIN_PATH": "",
             "QT_QPA_PLATFORM": platform,
             "HF_HUB_OFFLINE": "1",

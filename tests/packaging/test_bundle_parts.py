@@ -22,8 +22,10 @@ from facet_bundle import (
     native,
     packages,
     sbom,
+    shiboken,
     udif,
 )
+from facet_bundle.errors import PackagingError
 from facet_bundle.prune import Pruner, pattern
 
 
@@ -204,6 +206,34 @@ def test_frameworks_get_their_links(tmp_path):
     assert native.repair_frameworks(tmp_path) == 1
     assert (framework / "QtCore").read_bytes() == b"code"
     assert (framework / "Resources").resolve() == framework / "Versions/A/Resources"
+
+
+def test_shibokens_python_part_is_laid_beside_it_unchanged(tmp_path):
+    import shutil
+    import sys
+
+    import shiboken6
+
+    source = Path(shiboken6.__file__).parent
+    library = next(source.glob("libshiboken6.abi3*"))
+    (tmp_path / "shiboken6").mkdir()
+    shutil.copy(library, tmp_path / "shiboken6")
+    laid = shiboken.lay_support(tmp_path)
+    loader = sys.modules["shibokensupport"].__loader__  # this process runs the embedded ones
+    for path in laid:
+        name = path.relative_to(tmp_path / "shiboken6" / shiboken.FOLDER).as_posix()
+        assert path.read_bytes() == loader.zfile.read(name), name
+    assert len(laid) == sum(n.endswith(".py") for n in loader.zfile.namelist()) - 1
+
+
+def test_a_shiboken_of_another_build_is_refused(tmp_path):
+    (tmp_path / "shiboken6").mkdir()
+    library = tmp_path / "shiboken6" / "libshiboken6.abi3.so.9.0"
+    assert shiboken.lay_support(tmp_path / "elsewhere") == []
+    for data in (b"no archive", b"\0UEsDBAAA\0rest"):
+        library.write_bytes(data)
+        with pytest.raises(PackagingError, match="Python part"):
+            shiboken.lay_support(tmp_path)
 
 
 def test_launcher_and_encoder_stand_in_compile_without_warnings(tmp_path):
