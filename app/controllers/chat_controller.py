@@ -1,7 +1,6 @@
-"""The open chat: what is sent, streamed, stopped, edited, regenerated and kept.
+"""The open chat: what is sent, stopped, edited, regenerated and kept, and what holds for it.
 
-The conversation here is the truth; the engine only holds caches of it. Every change is saved before
-or while it is shown, a streaming answer at most half a second behind.
+Every change is saved before or while it is shown; the answers themselves come through `Answers`.
 """
 
 from __future__ import annotations
@@ -10,15 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
-from app.controllers.chat_stream import AnswerStream, prompt_messages
-from app.controllers.chat_tools import Decision, ToolDesk
+from app.controllers.answers import Answers, PromptReading
+from app.controllers.chat_stream import prompt_messages
+from app.controllers.chat_tools import Decision
 from app.controllers.drafts import Drafts
 from app.controllers.library_controller import LibraryController
 from app.controllers.play_copies import PlayCopies
 from app.controllers.schema_check import SchemaCheck
-from app.core.commands import ChatTurn, CountTokens, ReplyOptions, ToolSpec
+from app.core.commands import CountTokens, ToolSpec
 from app.core.conversation import (
     Conversation,
     ConversationMeta,
@@ -35,26 +35,11 @@ from app.core.conversation import (
     preset_named,
     title_from,
 )
-from app.core.errors import Failure
-from app.core.events import (
-    FinishReason,
-    JobFailed,
-    JobFinished,
-    JobStarted,
-    ModelInfo,
-    Notice,
-    PromptProgress,
-    TextDelta,
-    TokensCounted,
-    ToolCalled,
-)
+from app.core.events import ModelInfo, TokensCounted
 from app.core.settings import Settings
-from app.core.tools import MAX_ROUNDS, TOOLS
+from app.core.tools import TOOLS
 from app.services.engine_client import EngineClient
 from app.services.library import Library
-from app.services.tool_box import ToolBox
-
-SAVE_EVERY_MS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +54,6 @@ class ContextUse:
     def share(self) -> float:
         """0 to 1, above where it no longer fits."""
         return self.tokens / self.context if self.context else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class PromptReading:
-    """The model reads the prompt: done of total tokens, cached ones were known already."""
-
-    done: int
-    total: int
-    cached: int
 
 
 class ChatController(QObject):
@@ -117,19 +93,18 @@ class ChatController(QObject):
         self._settings = settings
         self.drafts = Drafts(library, engine, self)
         self.copies = PlayCopies(library.make_playable, self)
-        self._box = ToolBox(library.search_chat, parent=self)
-        self.tools = ToolDesk(self._box, self)
-        self.tools.asking.connect(self._on_asking)
-        self.tools.changed.connect(self._on_tool)
-        self.tools.answered.connect(self._go_on)
-        self.tools.allowed.connect(self._on_allowed)
+        self._answers = Answers(library, engine, conversations, settings, self)
+        self.tools = self._answers.tools
         self._model: ModelInfo | None = None
         self.schemas = SchemaCheck(engine, self)
-        self._streams: dict[str, AnswerStream] = {}
+        self._next_schema = ""
         self._conversation = self._fresh()
-        self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
-        self._saver.timeout.connect(self._save_streams)
         self._count_id = ""
+        self._answers.changed.connect(self._on_answer)
+        self._answers.ended.connect(self._on_ended)
+        self._answers.reading.connect(self._on_reading)
+        self._answers.notice.connect(self.notice)
+        self._answers.asking.connect(self.asking)
         engine.received.connect(self._on_event)
 
     # --- what is open ----------------------------------------------------------------------------
@@ -146,7 +121,7 @@ class ChatController(QObject):
     @property
     def busy(self) -> bool:
         """An answer for the open chat is on its way."""
-        return any(s.conversation is self._conversation for s in self._streams.values())
+        return self._answers.busy(self._conversation)
 
     def attachment_path(self, part: MediaPart) -> str:
         """Where the kept copy of a file lies."""
@@ -158,11 +133,8 @@ class ChatController(QObject):
 
     def open_conversation(self, conversation_id: str) -> None:
         """Open a chat from the list. A chat that is being answered stays the same object."""
-        for stream in self._streams.values():
-            if stream.conversation.id == conversation_id:
-                self._show(stream.conversation)
-                return
-        self._show(self._library.load(conversation_id))
+        answered = self._answers.conversation(conversation_id)
+        self._show(answered or self._library.load(conversation_id))
 
     def _fresh(self) -> Conversation:
         settings = self._settings()
@@ -199,7 +171,11 @@ class ChatController(QObject):
             parts.append(Text(text))
         if not parts:
             return None
-        return self._say(self._conversation.leaf_id, tuple(parts))
+        schema, self._next_schema = self._next_schema, ""
+        question_id = self._say(self._conversation.leaf_id, tuple(parts), schema)
+        if schema:
+            self.meta_changed.emit()
+        return question_id
 
     def send_parts(self, parts: Sequence[Part]) -> str:
         """Send a message that was put together elsewhere (pages and a question); returns its id."""
@@ -209,7 +185,7 @@ class ChatController(QObject):
         """Send a changed version of a sent message; the old one stays as ‹1/2›."""
         old = self._conversation[message_id]
         kept = media if media is not None else _media_of(old)
-        return self._say(old.parent_id, (*kept, Text(text)))
+        return self._say(old.parent_id, (*kept, Text(text)), old.json_schema)
 
     def regenerate(self, message_id: str) -> str:
         """Answer again; the old answer stays as a version. Returns the new answer's id."""
@@ -223,15 +199,7 @@ class ChatController(QObject):
 
     def stop(self) -> None:
         """Stop the answer of the open chat; what was said so far is kept."""
-        for job_id, stream in list(self._streams.items()):
-            if stream.conversation is not self._conversation:
-                continue
-            if stream.paused:
-                self.tools.drop(stream.answer_id)
-                stopped = replace(stream.message(MessageState.STOPPED), usage=stream.spent(None))
-                self._end(job_id, stream, stopped)
-            else:
-                self._engine.cancel(job_id)
+        self._answers.stop(self._conversation)
 
     def set_detail(self, message_id: str, index: int, detail: ImageDetail) -> str:
         """Look at the picture in part `index` of a sent message more (or less) finely."""
@@ -239,10 +207,12 @@ class ChatController(QObject):
         part = old.parts[index]
         assert isinstance(part, Image)
         parts = (*old.parts[:index], replace(part, detail=detail), *old.parts[index + 1 :])
-        return self._say(old.parent_id, parts)
+        return self._say(old.parent_id, parts, old.json_schema)
 
-    def _say(self, parent_id: str | None, parts: tuple[Part, ...]) -> str:
-        question = Message(new_id(), parent_id, Role.USER, parts, created=time.time())
+    def _say(self, parent_id: str | None, parts: tuple[Part, ...], schema: str = "") -> str:
+        question = Message(
+            new_id(), parent_id, Role.USER, parts, created=time.time(), json_schema=schema
+        )
         self._title_and_list(question)
         self._add(question)
         self._answer(question.id)
@@ -264,41 +234,25 @@ class ChatController(QObject):
         self.message_added.emit(message.id)
 
     def _answer(self, parent_id: str | None) -> str:
-        conversation = self._conversation
         answer = Message(
-            new_id(), parent_id, Role.MODEL, (), MessageState.QUEUED, created=time.time()
+            new_id(),
+            parent_id,
+            Role.MODEL,
+            (),
+            MessageState.QUEUED,
+            created=time.time(),
+            model=self._model.label if self._model else "",
         )
-        assert parent_id is not None
-        history = conversation.path_to(parent_id)
         self._add(answer)
-        stream = AnswerStream(conversation, answer.id, self._offered(conversation.meta))
-        self._submit(stream, history)
+        self._answers.begin(self._conversation, answer.id, self._offered(self._conversation.meta))
         self.busy_changed.emit(True)
         return answer.id
-
-    def _submit(self, stream: AnswerStream, history: list[Message]) -> None:
-        """Let the model answer, or go on after its tools answered."""
-        meta, job_id = stream.conversation.meta, new_id()
-        self._streams[job_id] = stream
-        prompt = prompt_messages(meta.system_prompt, history, self._library.attachment_path)
-        self._engine.submit(ChatTurn(job_id, meta.id, prompt, self._options(stream)))
 
     def _offered(self, meta: ConversationMeta) -> tuple[ToolSpec, ...]:
         """The chat's tools, where the model was taught to use any."""
         if self._model is None or not self._model.capabilities.tools:
             return ()
         return tuple(tool.spec() for tool in TOOLS if tool.name in meta.tools)
-
-    def _options(self, stream: AnswerStream) -> ReplyOptions:
-        meta, settings = stream.conversation.meta, self._settings()
-        return ReplyOptions(
-            preset=meta.preset,
-            max_tokens=settings.max_reply_tokens,
-            think=meta.think,
-            tools=stream.offered,
-            json_schema=meta.json_schema,
-            context_tokens=settings.context_tokens,
-        )
 
     # --- the tree --------------------------------------------------------------------------------
 
@@ -372,9 +326,20 @@ class ChatController(QObject):
         """The loaded model."""
         return self._model
 
-    def set_json_schema(self, schema: str) -> None:
-        """Answers must obey this JSON schema; empty for free text."""
-        self._change_meta(json_schema=schema)
+    @property
+    def json_schema(self) -> str:
+        """What the next answer must obey, empty for free text."""
+        return self._next_schema or self._conversation.meta.json_schema
+
+    @property
+    def schema_once(self) -> bool:
+        """It holds for the next answer only, not for the whole chat."""
+        return bool(self._next_schema)
+
+    def set_json_schema(self, schema: str, *, once: bool = False) -> None:
+        """Answers must obey this JSON schema; empty for free text. once: the next answer only."""
+        self._next_schema = schema if once else ""
+        self._change_meta(json_schema="" if once else schema)
 
     def _change_meta(self, **changes: object) -> None:
         self._conversation.update_meta(**changes)
@@ -394,117 +359,30 @@ class ChatController(QObject):
     # --- what the engine says --------------------------------------------------------------------
 
     def _on_event(self, event: object) -> None:
-        match event:
-            case TokensCounted() if event.query_id == self._count_id:
-                self.context_changed.emit(ContextUse(event.tokens, event.context, event.exact))
-            case _:
-                stream = self._streams.get(getattr(event, "job_id", ""))
-                if stream is not None:
-                    self._on_job_event(stream, event)
+        if isinstance(event, TokensCounted) and event.query_id == self._count_id:
+            self.context_changed.emit(ContextUse(event.tokens, event.context, event.exact))
 
-    def _on_job_event(self, stream: AnswerStream, event: object) -> None:
-        match event:
-            case JobStarted():
-                stream.started(time.monotonic())
-                self._update(stream, MessageState.STREAMING)
-            case PromptProgress():
-                self.reading.emit(PromptReading(event.done, event.total, event.cached))
-            case TextDelta():
-                stream.append(event.text, event.channel, time.monotonic())
-                self._update(stream, MessageState.STREAMING)
-            case ToolCalled():
-                stream.call(event.call)
-                self._update(stream, MessageState.STREAMING)
-            case Notice():
-                self.notice.emit(event.text)
-            case JobFinished():
-                self._on_round_end(event, stream)
-            case JobFailed():
-                failure = Failure(event.kind, event.message, event.remedy, event.detail)
-                self._end(event.job_id, stream, stream.message(MessageState.FAILED, failure))
+    def _on_answer(self, conversation: Conversation, answer_id: str) -> None:
+        if conversation is self._conversation:
+            self.message_changed.emit(answer_id)
 
-    def _on_round_end(self, event: JobFinished, stream: AnswerStream) -> None:
-        """The answer is complete, unless it waits for tools."""
-        usage = stream.spent(event.usage)
-        wants_tools = stream.offered and stream.open_call() is not None
-        if wants_tools and event.reason in (FinishReason.STOP, FinishReason.TOOL):
-            if stream.rounds <= MAX_ROUNDS:
-                stream.paused = True
-                self.tools.begin(stream)
-                return
-            self.notice.emit(f"The answer was ended because it used tools {MAX_ROUNDS} times.")
-        stopped = event.reason is FinishReason.CANCELLED
-        state = MessageState.STOPPED if stopped else MessageState.DONE
-        self._end(event.job_id, stream, replace(stream.message(state), usage=usage))
+    def _on_reading(self, conversation: Conversation, reading: PromptReading) -> None:
+        if conversation is self._conversation:
+            self.reading.emit(reading)
 
-    # --- tools -----------------------------------------------------------------------------------
-
-    def _on_asking(self, answer_id: str) -> None:
-        self._on_tool(answer_id)
-        stream = self._stream_of(answer_id)
-        if stream is not None:
-            self.asking.emit(stream.conversation.id, answer_id)
-
-    def _on_tool(self, answer_id: str) -> None:
-        stream = self._stream_of(answer_id)
-        if stream is not None:
-            self._update(stream, MessageState.STREAMING)
-
-    def _go_on(self, answer_id: str) -> None:
-        """All tools of a round have answered: the model reads that and speaks on."""
-        job_id = next(j for j, s in self._streams.items() if s.answer_id == answer_id)
-        stream = self._streams.pop(job_id)
-        stream.go_on()
-        answer = stream.message(MessageState.STREAMING)
-        stream.conversation.replace(answer)
-        self._submit(stream, stream.conversation.path_to(answer_id))
-
-    def _on_allowed(self, conversation_id: str, name: str) -> None:
-        for stream in self._streams.values():
-            conversation = stream.conversation
-            if conversation.id == conversation_id and name not in conversation.meta.allowed_tools:
-                conversation.update_meta(allowed_tools=(*conversation.meta.allowed_tools, name))
-                self._list.update(conversation.meta)
-
-    def _stream_of(self, answer_id: str) -> AnswerStream | None:
-        return next((s for s in self._streams.values() if s.answer_id == answer_id), None)
-
-    def close(self) -> None:
-        """End the thread tools run on."""
-        self._box.close()
-
-    def _update(self, stream: AnswerStream, state: MessageState) -> None:
-        stream.conversation.replace(stream.message(state))
-        stream.unsaved = True
-        if not self._saver.isActive():
-            self._saver.start()
-        self._announce(stream)
-
-    def _end(self, job_id: str, stream: AnswerStream, message: Message) -> None:
-        del self._streams[job_id]
-        stream.conversation.replace(message)
-        self._library.save_message(stream.conversation.id, message)
-        self._announce(stream)
-        self.finished.emit(message.id)
+    def _on_ended(self, conversation: Conversation, answer_id: str) -> None:
+        self.finished.emit(answer_id)
         self.busy_changed.emit(self.busy)
-        if stream.conversation is self._conversation:
+        if conversation is self._conversation:
             self.count_context()
-
-    def _announce(self, stream: AnswerStream) -> None:
-        if stream.conversation is self._conversation:
-            self.message_changed.emit(stream.answer_id)
 
     def save_now(self) -> None:
         """Hand everything unsaved to the library (before quitting)."""
-        self._saver.stop()
-        self._save_streams()
+        self._answers.save_now()
 
-    def _save_streams(self) -> None:
-        for stream in self._streams.values():
-            if stream.unsaved:
-                stream.unsaved = False
-                message = stream.conversation[stream.answer_id]
-                self._library.save_message(stream.conversation.id, message)
+    def close(self) -> None:
+        """End the thread tools run on."""
+        self._answers.close()
 
 
 def _media_of(message: Message) -> tuple[MediaPart, ...]:

@@ -175,7 +175,8 @@ class Usage:
 class Message:
     """One turn's worth of one speaker. parent_id None: the first message of a conversation.
 
-    created in seconds since the epoch; model is the label of the one that answered.
+    created in seconds since the epoch; model is the label of the one that answered; json_schema is
+    what the answer to this message must obey, empty where the chat's own holds.
     """
 
     id: str
@@ -187,6 +188,7 @@ class Message:
     model: str = ""
     usage: Usage | None = None
     failure: Failure | None = None
+    json_schema: str = ""
 
     @property
     def text(self) -> str:

@@ -76,7 +76,8 @@ class ConversationStore:
         if row is None:
             raise KeyError(conversation_id)
         rows = self._db.execute(
-            "SELECT id, parent_id, role, parts, state, created, model, usage, failure"
+            "SELECT id, parent_id, role, parts, state, created, model, usage, failure,"
+            " json_schema"
             " FROM messages WHERE conversation_id = ? ORDER BY seq",
             (conversation_id,),
         )
@@ -189,7 +190,8 @@ class ConversationStore:
         data = records.message_to_json(message)
         self._db.execute(
             "INSERT INTO messages (id, conversation_id, parent_id, role, parts, state, created,"
-            " model, usage, failure, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " model, usage, failure, text, json_schema)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT(id) DO UPDATE SET parts = excluded.parts, state = excluded.state,"
             " model = excluded.model, usage = excluded.usage, failure = excluded.failure,"
             " text = excluded.text",
@@ -205,6 +207,7 @@ class ConversationStore:
                 records.dumps(data["usage"]) if message.usage else None,
                 records.dumps(data["failure"]) if message.failure else None,
                 searchable_text(message),
+                message.json_schema,
             ),
         )
         self._db.executemany(
@@ -295,6 +298,7 @@ def _message(row: tuple[Any, ...]) -> Message:
         model=row[6],
         usage=records.usage_from_json(json.loads(row[7])) if row[7] else None,
         failure=records.failure_from_json(json.loads(row[8])) if row[8] else None,
+        json_schema=row[9],
     )
 
 

@@ -87,7 +87,9 @@ _ALLOWED_TOOLS: Step = (
     "ALTER TABLE conversations ADD COLUMN allowed_tools TEXT NOT NULL DEFAULT '[]'",
 )
 
-STEPS: tuple[Step, ...] = (_FIRST, _DOCUMENTS, _ALLOWED_TOOLS)
+_MESSAGE_SCHEMA: Step = ("ALTER TABLE messages ADD COLUMN json_schema TEXT NOT NULL DEFAULT ''",)
+
+STEPS: tuple[Step, ...] = (_FIRST, _DOCUMENTS, _ALLOWED_TOOLS, _MESSAGE_SCHEMA)
 
 
 class NewerDatabaseError(Exception):

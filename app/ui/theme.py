@@ -270,12 +270,12 @@ class Theme(QObject):
         return min(high, max(low, scale))
 
     def _find_families(self) -> dict[str, list[str]]:
-        installed = set(QFontDatabase.families())
-        fallbacks = [f for f in (_first_installed(s, installed) for s in SCRIPT_FAMILIES) if f]
         if sys.platform == "darwin":
             text = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont).family()
             code = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont).family()
             return {"text": [text], "code": [code]}
+        installed = set(QFontDatabase.families())
+        fallbacks = [f for f in (_first_installed(s, installed) for s in SCRIPT_FAMILIES) if f]
         text = _first_installed(SANS_FAMILIES, installed) or "Sans Serif"
         code = _first_installed(MONO_FAMILIES, installed) or "Monospace"
         return {"text": [text, *fallbacks], "code": [code, *fallbacks]}

@@ -88,8 +88,8 @@ def start_engine() -> float:
 
 
 def measure(name: str, count: int, run: Callable[[int], float]) -> None:
-    """Run it and print one line."""
-    values = sorted(run(number) for number in range(count))
+    """Run it and print one line; a run before the first one that counts warms the caches."""
+    values = sorted([run(number) for number in range(count + 1)][1:])
     high = values[min(len(values) - 1, int(0.95 * len(values)))]
     sys.stdout.write(f"{name}: median {statistics.median(values):.0f} ms, p95 {high:.0f} ms\n")
     sys.stdout.flush()

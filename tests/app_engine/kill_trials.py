@@ -132,7 +132,7 @@ class EngineTrials:
         elif moment == "decode":
             wait_until(lambda: self._seen(TextDelta, before))
         elif moment == "save":
-            chat._save_streams()
+            chat.save_now()
 
     def _lost(self, number: int, data: bytes, size: int) -> tuple[str, ...]:
         """Try again as a person would, then read everything from disk."""
@@ -350,7 +350,7 @@ def _migrate(data: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """`engine N`, `app N`, or the body of a child."""
+    """`engine N`, `app N` (the last number counts), or the body of a child."""
     children: dict[str, Callable[[Path], None]] = {"talk": _talk, "migrate": _migrate}
     if words[0] in children:
         children[words[0]](Path(words[1]))
@@ -360,7 +360,7 @@ def main(words: list[str]) -> int:
     application = QApplication([])
     run = {"engine": kill_engine, "app": kill_app}[words[0]]
     with tempfile.TemporaryDirectory() as folder:
-        trials = run(Path(folder), int(words[1]))
+        trials = run(Path(folder), int(words[-1]))
     lost = [trial for trial in trials if trial.lost]
     ready = sorted(trial.ready_s for trial in trials if trial.ready_s)
     sys.stdout.write(f"{len(trials)} trials, {len(lost)} lost something\n")

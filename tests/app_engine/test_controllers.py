@@ -408,7 +408,7 @@ def test_interrupted_answers_are_restored_with_words(qt, tmp_path: Path) -> None
     chat = app.state.chat
     chat.send("long")
     wait_until(lambda: len(chat.messages()[-1].text) > 20)
-    chat._save_streams()
+    chat.save_now()
     app.library.flush()
     conversation = chat.conversation.id
     library = Library(AppPaths.below(tmp_path / "data"))  # as after a kill: nothing was closed

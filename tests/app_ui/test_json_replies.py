@@ -83,6 +83,55 @@ def test_a_schema_holds_for_the_chat_until_words_are_wanted_again(window, app, q
     assert not window.chat_page.modes.isVisible()
 
 
+def schemas_sent(app) -> list[str]:
+    """The schema of each answer asked for from now on."""
+    sent: list[str] = []
+    submit = app.engine.submit
+    app.engine.submit = lambda job: (sent.append(job.options.json_schema), submit(job))
+    return sent
+
+
+def test_a_schema_for_one_reply_stays_with_its_question(window, app, qtbot) -> None:
+    sent, chat = schemas_sent(app), window.state.chat
+    shown = dialog(window)
+    shown.example.click()
+    shown.reach.set_once(True)
+    shown.use.click()
+    modes = window.chat_page.modes
+    qtbot.waitUntil(modes.reach.isVisible, timeout=30_000)
+    assert modes.reach.currentText() == "This reply only"
+    assert chat.conversation.meta.json_schema == ""
+    ask(window, qtbot, "fruit")
+    assert not modes.isVisible(), "it is used up"
+    ask(window, qtbot, "hello")
+    assert [bool(schema) for schema in sent] == [True, False]
+
+    question, answer = chat.messages()[:2]
+    chat.regenerate(answer.id)
+    qtbot.waitUntil(lambda: not chat.busy, timeout=30_000)
+    chat.edit(question.id, "fruit again")
+    qtbot.waitUntil(lambda: not chat.busy, timeout=30_000)
+    assert sent[2:] == [EXAMPLE, EXAMPLE], "another answer to it has its form, too"
+    app.library.flush()
+    kept = app.library.load(chat.conversation.id)
+    assert kept[question.id].json_schema == EXAMPLE
+
+
+def test_the_composer_says_how_far_a_schema_reaches(window, app, qtbot) -> None:
+    sent, chat = schemas_sent(app), window.state.chat
+    chat.set_json_schema(EXAMPLE, once=True)
+    reach = window.chat_page.modes.reach
+    reach.setCurrentIndex(reach.findText("This chat"))
+    reach.activated.emit(reach.currentIndex())
+    assert (chat.schema_once, chat.conversation.meta.json_schema) == (False, EXAMPLE)
+    for question in ("fruit", "numbers"):
+        ask(window, qtbot, question)
+    assert sent == [EXAMPLE, EXAMPLE]
+    reach.setCurrentIndex(reach.findText("This reply only"))
+    reach.activated.emit(reach.currentIndex())
+    assert (chat.schema_once, chat.conversation.meta.json_schema) == (True, "")
+
+
 def test_a_list_of_objects_is_a_table_with_json_behind_it(window, qtbot) -> None:
     ask(window, qtbot, "fruit")
     row = answer_row(window)

@@ -3,8 +3,10 @@
 Each name is a module of its own that prints JSON; without a name all are measured in turn.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 
 FIGURES = {
     "window": ["tests.app_ui.figures"],
@@ -26,10 +28,23 @@ def main(names: list[str]) -> int:
 
 def run(command: list[str]) -> int:
     module, *arguments = command
-    how = [module] if module.endswith(".py") else ["-m", module]
     sys.stdout.write(f"# {' '.join(command)}\n")
     sys.stdout.flush()
-    return subprocess.run([sys.executable, *how, *arguments], check=False).returncode
+    if module.endswith(".py"):
+        return subprocess.run([sys.executable, module, *arguments], check=False).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        line = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(line, env=warm_environment(folder), check=False).returncode
+
+
+def warm_environment(folder: str) -> dict[str, str]:
+    """The environment with Python's byte code kept in `folder`.
+
+    A machine may keep none (PYTHONDONTWRITEBYTECODE); then every start would compile the whole app,
+    which neither an installed app nor a developer's second start does.
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": folder}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication, QKeyEvent, QResizeEvent, Qt
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
-from app.controllers.chat_controller import ChatController, ContextUse, PromptReading
+from app.controllers.answers import PromptReading
+from app.controllers.chat_controller import ChatController, ContextUse
 from app.controllers.chat_tools import Decision
 from app.controllers.library_controller import LibraryController
 from app.controllers.model_controller import ModelController, ModelState
@@ -160,6 +161,9 @@ class ChatPage(QWidget):
         self.header.renamed.connect(self.menus.rename)
         chat.meta_changed.connect(self._show_modes)
         self.modes.json.clicked.connect(self.menus.edit_json)
+        self.modes.reach_chosen.connect(
+            lambda once: chat.set_json_schema(chat.json_schema, once=once)
+        )
         self.modes.tools.clicked.connect(self.menus.edit_tools)
 
     def add_strip(self, strip: QWidget) -> None:
@@ -213,7 +217,7 @@ class ChatPage(QWidget):
         self.transcript.scroll_to_end()
 
     def _show_modes(self) -> None:
-        self.modes.show_modes(self._chat.conversation.meta, self._chat.model)
+        self.modes.show_modes(self._chat)
 
     def _show_messages(self) -> None:
         messages = [m for m in self._chat.messages() if m.role is not Role.SYSTEM]

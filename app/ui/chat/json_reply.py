@@ -1,4 +1,4 @@
-"""Where a JSON schema is pasted that the answers of this chat must obey."""
+"""Where a JSON schema is pasted that the next answer, or all answers of this chat, must obey."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from app.controllers.chat_controller import ChatController
+from app.ui.chat.schema_reach import SchemaReach
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Label
@@ -21,7 +22,7 @@ EXAMPLE = """{
     "required": ["name", "price"]
   }
 }"""
-WORDS = "Paste a JSON schema. Every answer in this chat will have its form, shown as a table."
+WORDS = "Paste a JSON schema. What is answered will have its form, shown as a table."
 
 
 class JsonReply(QDialog):
@@ -33,7 +34,7 @@ class JsonReply(QDialog):
         self.setWindowTitle("Reply as JSON")
         self.resize(theme.px(520), theme.px(440))
         self._chat = chat
-        schema = chat.conversation.meta.json_schema
+        schema = chat.json_schema
         self.field = QPlainTextEdit(schema)
         self.field.setProperty("kind", "field")
         self.field.setAccessibleName("JSON schema")
@@ -46,6 +47,8 @@ class JsonReply(QDialog):
         self.use.clicked.connect(self._use)
         self.example = TextButton(theme, "Insert an example", "chip")
         self.example.clicked.connect(lambda: self.field.setPlainText(EXAMPLE))
+        self.reach = SchemaReach(theme)
+        self.reach.set_once(chat.schema_once)
         self.stop = TextButton(theme, "Reply in words again")
         self.stop.setVisible(bool(schema))
         self.stop.clicked.connect(self._stop)
@@ -63,6 +66,7 @@ class JsonReply(QDialog):
         row.setSpacing(theme.px(8))
         row.addWidget(self.example)
         row.addStretch()
+        row.addWidget(self.reach)
         row.addWidget(self.stop)
         row.addWidget(self.use)
         return row
@@ -79,7 +83,7 @@ class JsonReply(QDialog):
         self.problem.setText(problem)
         self.problem.setVisible(bool(problem))
         if not problem:
-            self._chat.set_json_schema(schema.strip())
+            self._chat.set_json_schema(schema.strip(), once=self.reach.once)
             self.accept()
 
     def _stop(self) -> None:
