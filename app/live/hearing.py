@@ -12,12 +12,14 @@ from app.live.barge_in import NearEndDetector
 from app.live.buffers import RATE, PcmRing
 from app.live.echo import STEP, EchoCanceller, EchoProbe, EchoReference, EchoReport
 from app.live.linear_echo import LinearEcho, Surprise
-from app.live.vad import VoiceDetector, VoiceWindow
+from app.live.vad import VadOptions, VoiceDetector, VoiceWindow
 
 _SILENT_STEPS = 200
 """10 ms steps of exact zeros before the microphone is called silent."""
 _CLIPPED_SHARE = 0.02
 """Share of samples at full scale within a second that is called clipped."""
+_BESIDE = VadOptions(amplified=4.0)
+"""Over our own voice nobody has set the level for the judge: WebRTC's canceller is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Hearing:
         self._probe: EchoProbe | None = None
         self._linear = LinearEcho() if canceller else None
         self._near_end, self._surprise = NearEndDetector(), Surprise()
-        self._detector, self._beside = VoiceDetector(probability), VoiceDetector(probability)
+        self._detector = VoiceDetector(probability)
+        self._beside = VoiceDetector(probability, _BESIDE)
         self._rest = np.zeros(0, np.float32)
         self._health = MicrophoneHealth()
         self._origin = 0.0

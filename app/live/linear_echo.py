@@ -27,6 +27,11 @@ _FORGET = 0.9995
 _NOISE_SMOOTHING = 0.7
 _START = 1.0
 _FLOOR = 1e-8
+_LISTEN = 30
+"""Steps of our first sound that tell how much of it arrives."""
+_ROOMY = 3.5
+"""Doubt of a partition against the response's whole power: all of it may lie in one, and more."""
+_LEAST_DOUBT = 0.01
 _TURNS = 4
 _BINS = slice(4, 140)
 """200 to 7,000 Hz of 50 Hz bins."""
@@ -74,6 +79,7 @@ class LinearEcho:
         self._last = np.zeros(STEP, np.float32)
         self._turn = 0
         self._silent = len(self._played)
+        self._listened, self._arrived, self._sent = 0, 0.0, 1e-9
 
     @property
     def idle(self) -> bool:
@@ -96,7 +102,23 @@ class LinearEcho:
         self._played[0] = np.fft.rfft(block)
         echo = np.fft.irfft((self._played * self._filter).sum(axis=0))[STEP:]
         error = (near - echo).astype(np.float32)
+        self._listen(near)
         return self._adapt(error)
+
+    def _listen(self, near: np.ndarray) -> None:
+        """Scale the doubt by how much of what is played arrives, once, from the first steps.
+
+        Where the loudspeaker is far from the microphone, a doubt meant for a loud echo would
+        explain a voice over our own for seconds.
+        """
+        if self._listened >= _LISTEN or not np.any(self._last):
+            return
+        self._listened += 1
+        self._arrived += float((np.abs(_spectrum(near)) ** 2).sum())
+        self._sent += float((np.abs(self._played) ** 2).sum())
+        if self._listened == _LISTEN:
+            power = len(self._played) * self._arrived / self._sent
+            self._doubt *= np.float32(np.clip(_ROOMY * power, _LEAST_DOUBT, 1.0))
 
     def _adapt(self, error: np.ndarray) -> Rest:
         """Kalman update.

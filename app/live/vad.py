@@ -40,7 +40,10 @@ class VoiceWindow:
 
 @dataclass(frozen=True, slots=True)
 class VadOptions:
-    """Thresholds: probabilities 0..1, levels in dB, spans in seconds."""
+    """Thresholds: probabilities 0..1, levels in dB, spans in seconds.
+
+    amplified: factor on what the judge hears; it believes a quiet voice late.
+    """
 
     start_probability: float = 0.5
     stop_probability: float = 0.35
@@ -48,6 +51,7 @@ class VadOptions:
     floor_window_s: float = 4.0
     floor_low_db: float = -70.0
     floor_high_db: float = -30.0
+    amplified: float = 1.0
 
 
 def level_db(pcm: np.ndarray) -> float:
@@ -103,7 +107,8 @@ class VoiceDetector:
             yield self._judge(data[at : at + WINDOW])
 
     def _judge(self, window: np.ndarray) -> VoiceWindow:
-        probability = self._probability(window)
+        louder = window * np.float32(self._options.amplified)
+        probability = self._probability(np.clip(louder, -1.0, 1.0))
         level = level_db(window)
         threshold = self._floor.update(level) + self._options.margin_db
         start, stop = self._options.start_probability, self._options.stop_probability

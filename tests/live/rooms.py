@@ -73,13 +73,14 @@ class Room:
         tail *= gain / np.sqrt((tail**2).sum())
         self._response = np.concatenate([np.zeros(int(delay_s * RATE)), tail]).astype(np.float32)
         self._tail = np.zeros(len(self._response) - 1, np.float32)
-        self._spectrum = np.fft.rfft(self._response, 8192)
+        self._size = 8192 * (1 + (len(self._response) + RATE // 10) // 8192)
+        self._spectrum = np.fft.rfft(self._response, self._size)
 
     def echo(self, far: np.ndarray) -> np.ndarray:
         """What the microphone hears of one played block."""
         if not np.any(far) and not np.any(self._tail):
             return far
-        full = np.fft.irfft(np.fft.rfft(far, 8192) * self._spectrum, 8192)
+        full = np.fft.irfft(np.fft.rfft(far, self._size) * self._spectrum, self._size)
         full = full[: len(far) + len(self._tail)]
         full[: len(self._tail)] += self._tail
         self._tail = full[len(far) :].astype(np.float32)
