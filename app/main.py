@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import sys
@@ -35,6 +36,7 @@ from app.services.device_report import device_sections
 from app.services.downloads import Downloads
 from app.services.engine_client import EngineClient, Timing
 from app.services.library import Library
+from app.services.screen import open_application
 from app.store.instance import InstanceLock, hand_over
 from app.store.settings_file import load_settings, save_settings
 
@@ -177,7 +179,7 @@ def run(options: AppOptions) -> int:
 
 
 def _run_window(options: AppOptions, lock: InstanceLock, started: float) -> int:
-    application = QApplication(sys.argv[:1])
+    application = open_application(sys.argv[:1])
     application.setApplicationName("Facet")
     application.setAttribute(Qt.ApplicationAttribute.AA_DontShowIconsInMenus, True)
     app = build_app(options)
@@ -206,6 +208,7 @@ def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     log.info("first paint after %.0f ms", (time.perf_counter() - started) * 1000)
     app.start()
     add_pages(app, window)
+    gc.freeze()  # what is here stays: walking it to find garbage would stop the window for 100 ms
     if app.options.files:
         window.open_files(list(app.options.files))
     if app.options.screenshot:

@@ -10,6 +10,7 @@ be looked at.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -74,6 +75,7 @@ class Reading:
         self.show = Show(folder, in_process=False)
         self.show.wait(lambda: self.show.app.state.models.loaded is not None)
         self.show.read(reader_files.printed(folder / "first.pdf", 1))
+        gc.freeze()  # as the app does after its first paint
         self.gaps = Gaps()
         self.memory: dict[str, int] = {}
 

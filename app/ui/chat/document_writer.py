@@ -23,7 +23,7 @@ from PySide6.QtGui import (
     QTextFormat,
     QTextImageFormat,
     QTextListFormat,
-    QTextTable,
+    QTextTableCell,
     QTextTableFormat,
 )
 
@@ -321,9 +321,12 @@ class DocumentWriter:
     def _fill_table(self, rows: list[list[tuple[Token, str]]], columns: int) -> None:
         self._begin_block(QTextBlockFormat())
         table = self._cursor.insertTable(len(rows), columns, self._table_format())
+        head, body = self._formats.strong(), self._formats.body()
         for y, row in enumerate(rows):
             for x, (inline, style) in enumerate(row):
-                self._cell(table, y, x, inline, style)
+                self._cell(table.cellAt(y, x), inline, style, body if y else head)
+                if y == 0:
+                    self._shade(table.cellAt(y, x))
         self._cursor.movePosition(QTextCursor.MoveOperation.End)
         # The block Qt needs after a table stays invisible until something is written into it.
         fmt = QTextBlockFormat()
@@ -342,13 +345,12 @@ class DocumentWriter:
         fmt.setBottomMargin(self._theme.px(PARAGRAPH_GAP))
         return fmt
 
-    def _cell(self, table: QTextTable, y: int, x: int, inline: Token, style: str) -> None:
-        cell = table.cellAt(y, x)
-        base = self._formats.strong() if y == 0 else self._formats.body()
-        if y == 0:
-            cell_format = cell.format()
-            cell_format.setBackground(self._theme.color("sunken"))
-            cell.setFormat(cell_format)
+    def _shade(self, cell: QTextTableCell) -> None:
+        cell_format = cell.format()
+        cell_format.setBackground(self._theme.color("sunken"))
+        cell.setFormat(cell_format)
+
+    def _cell(self, cell: QTextTableCell, inline: Token, style: str, base: QTextCharFormat) -> None:
         cursor = cell.firstCursorPosition()
         fmt = QTextBlockFormat()
         fmt.setAlignment(_ALIGNMENTS.get(style, Qt.AlignmentFlag(0)))

@@ -9,7 +9,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QMenu,
     QPlainTextEdit,
-    QProgressBar,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -22,6 +21,7 @@ from app.core.conversation import Message, MessageState, Role
 from app.core.errors import Failure
 from app.ui.chat.markdown import PAGE_SCHEME, is_safe_link
 from app.ui.chat.rich_text import RichText
+from app.ui.documents.progress import ProgressBar
 from app.ui.documents.words import about, count
 from app.ui.theme import Theme
 from app.ui.widgets.announce import announce
@@ -157,9 +157,7 @@ class AskPane(QWidget):
         self._way_menu = QMenu(self)
         self._way_menu.aboutToShow.connect(self._fill_ways)
         self.way.setMenu(self._way_menu)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bar.setAccessibleName("Going through the pages")
+        self.bar = ProgressBar("Going through the pages")
         self.bar.hide()
         self.edit = QuestionEdit(theme)
         self.send = TextButton(theme, "Ask", "primary")
@@ -257,8 +255,7 @@ class AskPane(QWidget):
             self.bar.hide()
 
     def _on_step(self, done: int, total: int) -> None:
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
+        self.bar.show_share(done, total)
         self.bar.show()
         self.cost.setText(f"Part {min(done + 1, total)} of {total} is being read.")
 

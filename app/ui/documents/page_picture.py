@@ -113,6 +113,9 @@ class PagePictureView(QAbstractScrollArea):
         return width, width * self._image.height() / self._image.width()
 
     def _fit(self) -> None:
+        self.viewport().update()
+        if self._image is None:
+            return  # until the next page has come the scroll bars stay as they are
         width, height = self._page_size()
         room = self.viewport().size()
         for bar, need, have in (
@@ -124,7 +127,6 @@ class PagePictureView(QAbstractScrollArea):
             bar.setSingleStep(40)
         wanted = max(width, height) * self.devicePixelRatioF()
         self.more_wanted.emit(next((side for side in SIDES if side >= wanted), SIDES[-1]))
-        self.viewport().update()
 
     def _target(self) -> QRectF:
         width, height = self._page_size()

@@ -16,12 +16,11 @@ from PySide6.QtWidgets import QFrame, QPlainTextEdit, QScrollArea, QStackedWidge
 
 from app.ui.chat.markdown import parse_blocks
 from app.ui.chat.rich_text import RichText
+from app.ui.documents.excerpt import excerpt
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton
 
 MARGIN = 20
-# Longer texts (whole office files) are shown up to here; copying and export have all of it.
-MOST_SHOWN = 60_000
 SAVE_EVERY_MS = 800
 
 
@@ -43,10 +42,10 @@ class CopyableText(RichText):
         self._block = -1
 
     def show_source(self, text: str) -> None:
-        """Show this Markdown."""
+        """Show this Markdown, of a very long one the beginning."""
         self._source = text
         self._copy.hide()
-        self.set_markdown(text)
+        self.set_markdown(excerpt(text))
 
     def blocks(self) -> list[str]:
         """The source of every block, as it is copied."""
@@ -163,8 +162,7 @@ class PageTextView(QStackedWidget):
         if self.editing:
             return
         self._text = text
-        shown = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}\n\n…"
-        self.rendered.show_source(shown)
+        self.rendered.show_source(text)
         self._fit_holder()
 
     def set_editing(self, editing: bool) -> None:

@@ -6,6 +6,8 @@ is still being read.
 
 from __future__ import annotations
 
+import time
+
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QScrollBar, QSplitter, QVBoxLayout, QWidget
@@ -26,6 +28,9 @@ from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import Label
 
 FRAME_MS = 40
+# A page being read is drawn again at most this share of the window's time (long tables take long).
+MOST_LIVE_SHARE = 0.1
+BAR_MS = 100
 WITH_THUMBNAILS = 620
 WITH_THREE = 980
 
@@ -96,7 +101,9 @@ class ReaderView(QWidget):
         self.head = TextHead(theme)
         self.text = PageTextView(theme)
         self._live = QTimer(self, interval=FRAME_MS, singleShot=True)
-        self._live.timeout.connect(self._show_text)
+        self._live.timeout.connect(self._show_live)
+        self._bar = QTimer(self, interval=BAR_MS, singleShot=True)
+        self._bar.timeout.connect(self._refresh_bar)
         self._build()
         self._connect()
 
@@ -185,8 +192,10 @@ class ReaderView(QWidget):
         model = self.thumbnails.pages
         if model.document_id != document_id or model.rowCount() != model.shown_rows:
             model.set_document(document_id)
+            self.bar.refresh(document)
+        elif not self._bar.isActive():
+            self._bar.start()
         self._place_panes()
-        self.bar.refresh(document)
         if self.bar.ask_button.isChecked() and document_id not in self.ask.scope:
             self.ask.show_document(document_id)
         self.thumbnails.show_page(page)
@@ -357,12 +366,24 @@ class ReaderView(QWidget):
         if not self._live.isActive():
             self._live.start()
 
+    def _show_live(self) -> None:
+        started = time.perf_counter()
+        self._show_text()
+        spent_ms = (time.perf_counter() - started) * 1000
+        self._live.setInterval(max(FRAME_MS, round(spent_ms / MOST_LIVE_SHARE)))
+
     def _on_document(self, document_id: str) -> None:
         document = self.document
         if document is not None and document_id == document.id:
-            self.bar.refresh(document)
+            if not self._bar.isActive():  # several pages may be done between two frames
+                self._bar.start()
             if self._record() is None:
                 self._show_page()  # "Opening …" goes once it is known why it did not open
+
+    def _refresh_bar(self) -> None:
+        document = self.document
+        if document is not None:
+            self.bar.refresh(document)
 
     def _on_ask(self, asking: bool) -> None:
         document = self.document

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QAction, QActionGroup, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_state import OpenDocument
 from app.documents.export import ExportFormat
 from app.documents.types import ReadingDetail
+from app.ui.documents.progress import ProgressBar
 from app.ui.documents.words import (
     LANGUAGES,
     LAYERS,
@@ -62,9 +63,7 @@ class ReadingBar(QWidget):
         self.ask_button = TextButton(theme, "Ask about this", icon_name="message-circle")
         self.ask_button.setCheckable(True)
         self.ask_button.toggled.connect(self.ask_toggled)
-        self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
-        self.bar.setAccessibleName("Reading")
+        self.bar = ProgressBar("Reading")
         self._build()
 
     def _build(self) -> None:
@@ -116,8 +115,7 @@ class ReadingBar(QWidget):
         self.ask_button.setEnabled(document.done > 0 or self.ask_button.isChecked())
         self.bar.setVisible(progress is not None)
         if progress is not None:
-            self.bar.setRange(0, progress.total)
-            self.bar.setValue(progress.done)
+            self.bar.show_share(progress.done, progress.total)
             self.bar.setAccessibleDescription(progress_words(progress))
 
     def _show_detail(self, detail: ReadingDetail) -> None:
