@@ -187,6 +187,7 @@ def test_a_drag_dims_the_window_and_a_drop_attaches(window, qtbot, picture) -> N
     drafts = window.state.chat.drafts
     qtbot.waitUntil(lambda: drafts.items()[0].state is DraftState.READY, timeout=30_000)
     chip = window.chat_page.composer._chips[0]
+    assert chip.visibleRegion().boundingRect().height() == chip.height(), "it can be seen whole"
     chip.detail_chosen.emit(drafts.items()[0].id, ImageDetail.FINE)
     assert drafts.items()[0].detail is ImageDetail.FINE
     window.chat_page.composer._chips[0].removed.emit(drafts.items()[0].id)

@@ -254,6 +254,7 @@ class Composer(Card):
             chip.detail_chosen.connect(self.detail_chosen)
             chip.transcribe_wanted.connect(self.transcribe_wanted)
             self._grid.addWidget(chip, index // CHIPS_PER_ROW, index % CHIPS_PER_ROW)
+            chip.show()  # at once: a layout counts what is not shown yet as nothing
         self._has_files = any(draft.part() is not None for draft in drafts)
         needed = self._grid.sizeHint().height()
         self._tray.setFixedHeight(min(needed, self._theme.px(MAX_TRAY_HEIGHT)))
