@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import multiprocessing
 import os
 import sys
@@ -74,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `facet` and of the bundle; returns the exit code."""
     multiprocessing.freeze_support()
+    os.environ.setdefault("QT_LOGGING_RULES", _QUIET_QT)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _COMMANDS:
         return _run_command(words[0], words[1:])
@@ -100,12 +102,12 @@ def _no_command(word: str) -> str:
     if Path(word).exists():
         return f"{word} is no command; to open it write facet --open {word}"
     near = difflib.get_close_matches(word, _COMMANDS, 1)
-    return f"there is no command {word!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    return f"there is no command {word!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _run_command(name: str, words: list[str]) -> int:
     module_name, text = _COMMANDS[name]
-    os.environ.setdefault("QT_LOGGING_RULES", _QUIET_QT)
+    logging.basicConfig(level=logging.ERROR)
     module = importlib.import_module(module_name)
     parser = _Parser(
         prog=f"facet {name}",

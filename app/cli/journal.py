@@ -24,7 +24,7 @@ class Journal:
         """What can be read; nothing where there is no file. Raises OSError."""
         try:
             content = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for line in content.split(b"\n"):
             try:

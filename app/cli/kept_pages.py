@@ -12,6 +12,15 @@ from app.core.errors import AppError, ErrorKind
 from app.documents.types import PageText
 
 
+def prepare(folder: Path) -> Path:
+    """Make the folder for the pages of all files. Raises AppError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise _unusable(folder, problem) from problem
+    return folder
+
+
 class KeptPages:
     """Pages of one file and one way of reading it.
 
@@ -26,7 +35,6 @@ class KeptPages:
         self._count = 0
         self.pages: dict[int, PageText] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for record in self._journal.records():
                 self._take(record, job)
         except OSError as problem:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QTimer
 
+from app.cli.checkpoints import checkpoint
 from app.controllers.live_controller import LiveController, LiveStartOptions
 from app.controllers.live_devices import LiveDevices
 from app.core.commands import EngineOptions, LoadModel, ReplyOptions
 from app.core.conversation import new_id, preset_named
+from app.core.errors import AppError, ErrorKind
 from app.core.events import EngineStarted, JobFailed, ModelReady
 from app.core.paths import demo_model_dir
 from app.live.access import Access, Capture
@@ -81,8 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until the sound file is answered, the time is over, or Ctrl-C."""
     if problem := _problem(args):
-        sys.stderr.write(f"{problem}\n")
-        return 2
+        raise AppError(problem, kind=ErrorKind.BAD_INPUT)
+    args.model = args.model and checkpoint(args.model)
+    args.ear = args.ear and checkpoint(args.ear)
     application = QCoreApplication.instance() or QCoreApplication(sys.argv[:1])
     conversation = Conversation(args, application.exit)
     signal.signal(signal.SIGINT, lambda *_: conversation.end(0))
@@ -212,7 +215,7 @@ class Conversation:
             self._settle.start()
 
     def _on_failed(self, message: str) -> None:
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"facet live: {message}\n")
         self.end(1)
 
     def _on_settled(self) -> None:

@@ -19,7 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from app.cli.kept_pages import KeptPages
+from app.cli.checkpoints import checkpoint
+from app.cli.kept_pages import KeptPages, prepare
 from app.cli.outputs import RECORD, Outputs, missing_files, output_names, write_out
 from app.core.commands import EngineOptions, LoadModel, ReadDocument
 from app.core.conversation import new_id
@@ -43,10 +44,10 @@ from app.engine.schema_check import MAX_SCHEMA_CHARACTERS, schema_problem
 
 EXAMPLES = """\
 examples:
-  facet ocr scan.pdf                             print the text, as Markdown
-  facet ocr scan.pdf --format pdf --out read     a searchable PDF, as read/scan.pdf
-  facet ocr invoices/ --format xlsx --out tables the tables of a folder, as workbooks
-  facet ocr form.jpg --schema form.json          the fields of a form, as JSON
+  facet ocr scan.pdf                              print the text, as Markdown
+  facet ocr scan.pdf --format pdf --out read      a searchable PDF, as read/scan.pdf
+  facet ocr invoices/ --format xlsx --out tables  the tables of a folder, as workbooks
+  facet ocr form.jpg --schema form.json           the fields of a form
   facet ocr book.pdf --pages 10-20 --language German
 
 A run that was stopped goes on at the page where it stopped. The same command run again replaces
@@ -116,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     outputs = Outputs(args.out or Path(), paths.data / RECORD)
     if _to_files(args):
         outputs.check()
+    keep = prepare(paths.documents / "ocr")
     model = _LazyModel(args)
     files, problems = _inputs(args.files, outputs)
     for sentence in problems:
@@ -125,8 +127,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         for path, name in zip(files, output_names(files), strict=True):
             job = replace(wanted, job_id=new_id(), path=str(path))
-            kept = paths.documents / "ocr"
-            failed += not _read_file(model, job, args, kept, outputs, name)
+            failed += not _read_file(model, job, args, keep, outputs, name)
     finally:
         model.engine.close()
     return 1 if failed else 0
@@ -215,7 +216,7 @@ class _LazyModel:
     """The engine; its model is loaded when the first page has to be looked at."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._path = _checkpoint(args.model) if args.model else str(demo_model_dir())
+        self._path = checkpoint(args.model) if args.model else str(demo_model_dir())
         self._loaded = False
         self.name = args.script or self._path
         self.engine: Engine
@@ -243,16 +244,6 @@ class _LazyModel:
                 pass
             # Without the model it came just as far.
             yield from islice(self.engine.run(job, context), seen, None)
-
-
-def _checkpoint(path_or_repo: str) -> str:
-    """Its folder, before anything is read. Raises HubError or ConfigError."""
-    from mlx_gemma4.config import Gemma4Config
-    from mlx_gemma4.loading import resolve
-
-    folder = resolve(path_or_repo)
-    Gemma4Config.from_path(folder)
-    return str(folder)
 
 
 def _read_file(
@@ -348,7 +339,7 @@ def _write(
     """To files, under this name if it is free."""
     kind = ExportFormat(args.format)
     path = Path(job.path)
-    command = repr((replace(job, job_id="", password=""), args.model, kind))
+    command = repr((replace(job, job_id="", path="", password=""), args.model, kind))
     with outputs.draft(path, command) as draft:
         target = draft.folder / f"{name}.{kind.value}"
         if kind is ExportFormat.PDF:

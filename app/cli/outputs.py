@@ -129,13 +129,13 @@ class Outputs:
 
     def _source(self, path: Path) -> tuple[int, int] | None:
         """What an earlier run made this file from, None if it did not."""
-        known = self._written.get(str(path.absolute()))
+        known = self._written.get(_place_of(path))
         made = known is not None and _unchanged(path, known)
         return _identity(Path(known.source)) if known is not None and made else None
 
     def _place(self, made: Path, source: Path, command: str) -> Placed:
         command = hashlib.sha256(command.encode(errors="replace")).hexdigest()
-        origin = str(source.absolute())
+        origin = str(source.resolve())
         for target in self._candidates(made.name):
             if self._is_own(target, origin, command):
                 made.replace(target)
@@ -146,7 +146,7 @@ class Outputs:
         raise AssertionError("names never run out")
 
     def _is_own(self, target: Path, source: str, command: str) -> bool:
-        known = self._written.get(str(target.absolute()))
+        known = self._written.get(_place_of(target))
         if known is None or (known.source, known.command) != (source, command):
             return False
         return _unchanged(target, known) and _identity(target) not in self._inputs
@@ -161,7 +161,7 @@ class Outputs:
 
     def _remember(self, target: Path, source: str, command: str) -> None:
         stat = target.stat()
-        path = str(target.absolute())
+        path = _place_of(target)
         known = _Writing(source, command, stat.st_size, stat.st_mtime_ns)
         self._written[path] = known
         try:
@@ -224,6 +224,11 @@ def _is_missing(path: Path) -> bool:
     except OSError:
         return False  # whoever opens it says what is wrong
     return False
+
+
+def _place_of(path: Path) -> str:
+    """A name of a file for the record, whatever way leads to its folder."""
+    return str(path.parent.resolve() / path.name)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.cli.checkpoints import checkpoint
 from app.cli.outputs import RECORD, Outputs, missing_files, output_names, write_out
 from app.core.errors import AppError, ErrorKind
 from app.core.paths import AppPaths, demo_model_dir
@@ -81,7 +82,7 @@ def _transcriber(args: argparse.Namespace) -> Transcriber:
     from app.engine.live_session import TRANSCRIBE, TRANSLATE, Transcriber
     from mlx_gemma4 import load
 
-    model, processor = load(args.model or str(demo_model_dir()))
+    model, processor = load(checkpoint(args.model) if args.model else demo_model_dir())
     if model.config.audio is None:
         raise AppError(
             "This model does not hear.",

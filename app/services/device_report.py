@@ -28,9 +28,12 @@ def _sound() -> Iterator[Finding]:
     try:
         from app.services.microphone import sound_devices
 
-        for title, output in (("Microphones", False), ("Speakers", True)):
+        for title, output, needed in (
+            ("Microphones", False, "talking needs one"),
+            ("Speakers", True, "hearing answers needs one"),
+        ):
             names = [device.name for device in sound_devices(output=output)]
-            yield Finding(title, ", ".join(names) or "none")
+            yield Finding(title, ", ".join(names) or f"none connected ({needed})")
     except OSError as problem:
         # PortAudio itself is missing or broken.
         yield Finding("Sound", f"not usable ({problem})", ok=False)
@@ -40,4 +43,4 @@ def _cameras() -> Iterator[Finding]:
     from app.services.camera import camera_devices
 
     names = [device.name for device in camera_devices()]
-    yield Finding("Cameras", ", ".join(names) or "none")
+    yield Finding("Cameras", ", ".join(names) or "none connected (showing things live needs one)")
