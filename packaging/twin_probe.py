@@ -8,7 +8,6 @@ import io
 import json
 import multiprocessing
 import sys
-import time
 from pathlib import Path
 
 # Everything the app or the library imports from packages, and the parts that load late.
@@ -90,45 +89,6 @@ def libraries(heic: str) -> dict:
         "child": _child(),
         "modules": sorted(name for name in list(sys.modules) if _from_file(name)),
     }
-
-
-def startup(*arguments: str) -> dict:
-    """Start the app and stop at its first paint: seconds since the start, modules loaded."""
-    import psutil
-    from PySide6 import QtCore, QtWidgets
-
-    result: dict = {}
-
-    class FirstPaint(QtCore.QObject):
-        """Notes the first paint of a window and quits."""
-
-        def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:
-            if event.type() == QtCore.QEvent.Type.Paint and not result:
-                process = psutil.Process()
-                result["seconds"] = time.time() - process.create_time()
-                result["cpu"] = sum(process.cpu_times()[:2])
-                result["modules"] = sorted(sys.modules)
-                result["uncompiled"] = _without_byte_code()
-                QtCore.QTimer.singleShot(0, QtWidgets.QApplication.instance().quit)
-            return False
-
-    original = QtWidgets.QApplication.exec
-    keep = []
-
-    def exec_until_paint(*_: object) -> int:
-        application = QtWidgets.QApplication.instance()
-        keep.append(FirstPaint())
-        application.installEventFilter(keep[0])
-        QtCore.QTimer.singleShot(30_000, application.quit)
-        return original()
-
-    QtWidgets.QApplication.exec = exec_until_paint
-    main = importlib.import_module("app.__main__").main
-    try:
-        main(list(arguments))
-    except SystemExit as ended:
-        result["status"] = ended.code
-    return result
 
 
 def talk(request: str) -> dict:
@@ -263,16 +223,6 @@ def _child() -> list:
     return [*answer, process.exitcode]
 
 
-def _without_byte_code() -> list:
-    """Loaded modules whose source was compiled in this run because no byte code lies there."""
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
-    return sorted(
-        spec.name
-        for spec in specs
-        if ((spec and spec.origin) or "").endswith(".py") and not Path(spec.cached or "-").is_file()
-    )
-
-
 def _from_file(name: str) -> bool:
     """A module of its own name that lies in a file (not built in, frozen, or a second name)."""
     spec = getattr(sys.modules[name], "__spec__", None)
@@ -282,5 +232,5 @@ def _from_file(name: str) -> bool:
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parent))
-    jobs = {"where": where, "libraries": libraries, "startup": startup, "talk": talk}
+    jobs = {"where": where, "libraries": libraries, "talk": talk}
     sys.stdout.write(json.dumps(jobs[sys.argv[1]](*sys.argv[2:])) + "\n")

@@ -60,7 +60,13 @@ class Twin:
         (scratch / "home").mkdir()
         return cls(Bundle(place), scratch)
 
-    def run(self, *arguments: str | Path, window: bool = False, timeout: float = 300) -> Ran:
+    def run(
+        self,
+        *arguments: str | Path,
+        window: bool = False,
+        blas: bool = True,
+        timeout: float = 300,
+    ) -> Ran:
         """Start the program from the poisoned folder."""
         command = [str(self.bundle.program), *map(str, arguments)]
         if window and sys.platform != "darwin":
@@ -69,7 +75,7 @@ class Twin:
             done = subprocess.run(
                 command,
                 cwd=self.scratch / "poison",
-                env=self._environment(_real_platform() if window else "offscreen"),
+                env=self._environment(_real_platform() if window else "offscreen", blas=blas),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -87,7 +93,12 @@ class Twin:
         script = facts.PACKAGING / "twin_probe.py"
         return self.run("-I", script, job, *arguments, window=window).json()
 
-    def _environment(self, platform: str) -> dict[str, str]:
+    def startup(self, data: Path) -> dict[str, Any]:
+        """The start up to the first paint, as on a Mac: nothing preloaded."""
+        script = facts.PACKAGING / "startup_probe.py"
+        return self.run("-I", script, "--data-dir", data, window=True, blas=False).json()
+
+    def _environment(self, platform: str, *, blas: bool) -> dict[str, str]:
         """Everything that could lead the interpreter astray; BLAS for speed as `./run` sets it."""
         poison = str(self.scratch / "poison")
         hostile = {
@@ -105,8 +116,8 @@ class Twin:
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }
-        blas = next(Path("/usr/lib").glob("*/openblas-pthread/libopenblas.so.0"), None)
-        return hostile | ({"LD_PRELOAD": str(blas)} if blas else {})
+        library = next(Path("/usr/lib").glob("*/openblas-pthread/libopenblas.so.0"), None)
+        return hostile | ({"LD_PRELOAD": str(library)} if blas and library else {})
 
 
 def _real_platform() -> str:

@@ -125,7 +125,7 @@ def screenshot_window(twin: Twin) -> list[Finding]:
 
 def first_paint(twin: Twin) -> list[Finding]:
     """What is loaded when the window first paints, and after how long."""
-    seen = twin.probe("startup", "--data-dir", twin.scratch / "data", window=True)
+    seen = twin.startup(twin.scratch / "data")
     if "seconds" not in seen:
         return [Finding("startup", "window", f"never painted (status {seen.get('status')})")]
     loaded = {name.partition(".")[0] for name in seen["modules"]}
