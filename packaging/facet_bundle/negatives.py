@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from facet_bundle import codesign, facts, info, macho, wheels
-from facet_bundle.audits import contents, images, modules, sealed
+from facet_bundle.audits import contents, images, modules, sealed, sizes
 from facet_bundle.audits.finding import Finding
 from facet_bundle.layout import Bundle
 from facet_bundle.tools import Tools
@@ -36,6 +36,9 @@ def tests(tools: Tools, cache: Path) -> list[tuple[str, Test]]:
         ("an image is for another processor", other_processor),
         ("a package the app imports is missing", missing_package),
         ("a licence text is missing", missing_licence),
+        ("Qt's microphone permission code is not linked in", missing_permission_code),
+        ("a link leads out of the bundle, a framework lacks its links", broken_links),
+        ("the bundle is bigger than a release may be", too_big),
         ("an entitlement is added", extra_entitlement),
     ]
 
@@ -136,6 +139,38 @@ def missing_licence(bundle: Bundle) -> list[Finding]:
     """Qt's LGPL text is gone."""
     with _away(bundle.about / "licences" / "pyside6"):
         return _unseen("licences", "pyside6", contents.licences(bundle))
+
+
+def missing_permission_code(bundle: Bundle) -> list[Finding]:
+    """QtCore's binding without the class that asks for the microphone."""
+    with _replaced(bundle.site / "PySide6" / "QtCore.abi3.so") as path:
+        word = b"QDarwinMicrophonePermissionPlugin"
+        path.write_bytes(path.read_bytes().replace(word, b"Q" * len(word)))
+        return _unseen("permission-plugins", "Microphone", contents.permission_plugins(bundle))
+
+
+def broken_links(bundle: Bundle) -> list[Finding]:
+    """A link to a folder of the building machine; a framework as the wheel has it."""
+    link = bundle.frameworks / "outside"
+    link.symlink_to("/usr/lib")
+    try:
+        with _away(bundle.site / "PySide6/Qt/lib/QtCore.framework/QtCore"):
+            seen = contents.paths(bundle)
+    finally:
+        link.unlink()
+    return _unseen("paths", "/usr/lib", seen) + _unseen("paths", "QtCore", seen)
+
+
+def too_big(bundle: Bundle) -> list[Finding]:
+    """A file that alone reaches both limits (it takes no room on the disk)."""
+    added = bundle.resources / "big"
+    with added.open("wb") as file:
+        file.truncate(sizes.INSTALLED_LIMIT)
+    try:
+        seen = sizes.limits(bundle, added)
+        return _unseen("size", bundle.root.name, seen) + _unseen("size", "big", seen)
+    finally:
+        added.unlink()
 
 
 def extra_entitlement(bundle: Bundle) -> list[Finding]:
