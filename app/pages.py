@@ -32,6 +32,19 @@ def add_pages(app: App, window: MainWindow) -> None:
     add_recordings(app, window)
     add_documents_page(app, window)
     add_updates(app, window)
+    offer_devices(app)
+
+
+def offer_devices(app: App) -> None:
+    """What the settings of devices and of the voice let one pick from."""
+    from app.services.sound_devices import device_choices
+    from app.services.speech import voice_choices
+
+    settings = app.state.settings
+    settings.offer("microphone", lambda: [(c.id, c.name) for c in device_choices().microphones])
+    settings.offer("speaker", lambda: [(c.id, c.name) for c in device_choices().speakers])
+    settings.offer("camera", lambda: [(c.id, c.name) for c in device_choices().cameras])
+    settings.offer("voice", voice_choices)
 
 
 def add_live_page(app: App, window: MainWindow) -> LiveController:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, Signal
 
 from app.core.settings import Settings, SettingValue, spec
+
+Choices = Sequence[tuple[str, str]]
+SYSTEM_CHOICE = "The system's choice"
+GONE = "Not connected now"
 
 
 class SettingsController(QObject):
@@ -24,6 +28,7 @@ class SettingsController(QObject):
         super().__init__(parent)
         self._settings = settings
         self._save = save
+        self._offers: dict[str, Callable[[], Choices]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -46,6 +51,17 @@ class SettingsController(QObject):
             self.failed.emit(f"The settings could not be saved: {problem.strerror}.")
         self.changed.emit(name)
         return True
+
+    def offer(self, name: str, choices: Callable[[], Choices]) -> None:
+        """Say where the choices of a `picked` setting come from; asked whenever they are shown."""
+        self._offers[name] = choices
+
+    def offered(self, name: str) -> Choices:
+        """What can be picked now; the present value is always among it."""
+        ask = self._offers.get(name)
+        found = {"": SYSTEM_CHOICE, **dict(ask() if ask else ())}
+        found.setdefault(str(getattr(self._settings, name)), GONE)
+        return list(found.items())
 
     def reset(self, name: str) -> bool:
         """Back to the default."""

@@ -19,6 +19,7 @@ class SettingSpec:
     group: page of the dialog. hidden ones are remembered but not shown. unit follows the number.
     needs: a part that not every build has ("updates"); without it the setting is not shown.
     at_load: a model takes it over when it is loaded; changing it calls for loading it again.
+    picked: its choices are known only while the app runs (devices, voices); "" is the system's.
     """
 
     name: str
@@ -33,6 +34,7 @@ class SettingSpec:
     hidden: bool = False
     needs: str = ""
     at_load: bool = False
+    picked: bool = False
 
 
 def _setting(
@@ -47,6 +49,7 @@ def _setting(
     hidden: bool = False,
     needs: str = "",
     at_load: bool = False,
+    picked: bool = False,
 ) -> Any:
     words = {
         "title": title,
@@ -58,6 +61,7 @@ def _setting(
         "hidden": hidden,
         "needs": needs,
         "at_load": at_load,
+        "picked": picked,
     }
     return field(default=default, metadata=words)
 
@@ -189,11 +193,11 @@ class Settings:
         (), "Other model folders", "More places to look for models.", "Model"
     )
     # Live
-    microphone: str = _setting("", "Microphone", "Empty: the system's choice.", "Live")
-    camera: str = _setting("", "Camera", "Empty: the system's choice.", "Live")
-    speaker: str = _setting("", "Speaker", "Empty: the system's choice.", "Live")
+    microphone: str = _setting("", "Microphone", "What Facet listens with.", "Live", picked=True)
+    camera: str = _setting("", "Camera", "What it looks with.", "Live", picked=True)
+    speaker: str = _setting("", "Speaker", "What it talks with.", "Live", picked=True)
     voice: str = _setting(
-        "", "Voice", "Who reads answers aloud. Empty: the system's voice.", "Live"
+        "", "Voice", "Who reads answers aloud, and in which language.", "Live", picked=True
     )
     speech_rate: int = _setting(100, "Speed of speech", "", "Live", bounds=(50, 200), unit="%")
     speech_volume: int = _setting(100, "Volume of speech", "", "Live", bounds=(10, 100), unit="%")

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,17 @@ def system_synth(options: SpeechOptions | None = None) -> SpeechSynth | None:
     if sys.platform == "darwin" and Path("/usr/bin/say").exists():
         return SaySynth(options)
     return EspeakSynth(options) if shutil.which("espeak-ng") else None
+
+
+@cache
+def voice_choices() -> tuple[tuple[str, str], ...]:
+    """(name, words for a list) of every voice of this machine; none where nothing can speak."""
+    synth = system_synth()
+    try:
+        voices = synth.voices() if isinstance(synth, SaySynth | EspeakSynth) else []
+    except SpeechError:
+        voices = []
+    return tuple((voice.name, f"{voice.name} ({voice.language})") for voice in voices)
 
 
 def _run(command: list[str], given: bytes) -> bytes:

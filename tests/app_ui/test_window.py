@@ -336,6 +336,28 @@ def test_settings_hold_at_once(window, qtbot) -> None:
     assert lines["text_size"].field.spin.value() == 100
 
 
+def test_a_device_is_picked_from_what_is_there(window) -> None:
+    settings = window.state.settings
+    plugged = [("", "The system's choice"), ("cam-1", "Desk camera")]
+    asked = []
+    settings.offer("camera", lambda: (asked.append(1), plugged)[1])
+    box = window.page("settings").lines["camera"].field.box
+    assert [box.itemText(n) for n in range(box.count())] == ["The system's choice"]
+    assert not asked, "nothing is looked up before somebody wants to choose"
+    box.showPopup()
+    assert box.itemText(1) == "Desk camera"
+    box.setCurrentIndex(1)
+    box.activated.emit(1)
+    box.hidePopup()
+    assert settings.settings.camera == "cam-1"
+    plugged.pop()
+    box.showPopup()
+    assert box.currentText() == "Not connected now"
+    box.hidePopup()
+    settings.set("camera", "")
+    assert box.currentText() == "The system's choice"
+
+
 def test_every_visible_setting_has_a_line(window) -> None:
     from app.core.settings import specs
 

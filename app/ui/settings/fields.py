@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -14,13 +16,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.controllers.settings_controller import SYSTEM_CHOICE
 from app.core.settings import SettingSpec, SettingValue
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, Switch, TextButton
-from app.ui.widgets.combo import ComboBox
+from app.ui.widgets.combo import ComboBox, PickBox
 from app.ui.widgets.labels import ElidedLabel, Label
 from app.ui.widgets.turning_row import TurningRow
 
+Offered = Callable[[str], Sequence[tuple[str, str]]]
 LONG_TEXTS = frozenset({"system_prompt", "live_prompt"})
 # Ranges up to this many steps get a slider beside the number.
 SLIDER_STEPS = 200
@@ -78,6 +82,36 @@ class ChoiceField(Field):
         self.box.setCurrentIndex(self.box.findData(value))
 
 
+class PickField(Field):
+    """One of what is there now; looked up when the list is opened."""
+
+    def __init__(self, theme: Theme, spec: SettingSpec, offered: Offered) -> None:
+        super().__init__()
+        self._name, self._offered = spec.name, offered
+        self.box = PickBox(theme, spec.title)
+        self.box.setFixedWidth(theme.px(220))
+        row = _row(self)
+        row.addStretch()
+        row.addWidget(self.box)
+        self.box.opening.connect(self._fill)
+        self.box.activated.connect(lambda _index: self.edited.emit(self.box.currentData()))
+
+    def set_value(self, value: SettingValue) -> None:
+        """Show it by its name; the usual choice is named without looking."""
+        if value and self.box.findData(value) < 0:
+            self._fill()
+        elif self.box.count() == 0:
+            self.box.addItem(SYSTEM_CHOICE, "")
+        self.box.setCurrentIndex(self.box.findData(value))
+
+    def _fill(self) -> None:
+        chosen = self.box.currentData()
+        self.box.clear()
+        for value, label in self._offered(self._name):
+            self.box.addItem(label, value)
+        self.box.setCurrentIndex(max(0, self.box.findData(chosen)))
+
+
 class NumberField(Field):
     """A number within bounds; short ranges have a slider, too."""
 
@@ -130,7 +164,6 @@ class TextField(Field):
         super().__init__()
         self.edit = QLineEdit()
         self.edit.setAccessibleName(spec.title)
-        self.edit.setPlaceholderText("System's choice" if spec.group == "Live" else "")
         self.edit.setMinimumWidth(theme.px(180))
         row = _row(self)
         row.addStretch()
@@ -205,8 +238,10 @@ class FoldersField(Field):
             self.edited.emit((*self._value, folder))
 
 
-def make_field(theme: Theme, spec: SettingSpec) -> Field:
-    """The control for a setting."""
+def make_field(theme: Theme, spec: SettingSpec, offered: Offered) -> Field:
+    """The control for a setting; offered: the choices of one that is picked from what is there."""
+    if spec.picked:
+        return PickField(theme, spec, offered)
     if spec.choices:
         return ChoiceField(theme, spec)
     if spec.type is bool:
@@ -221,10 +256,10 @@ def make_field(theme: Theme, spec: SettingSpec) -> Field:
 class SettingLine(QWidget):
     """Title and description on the left, the control on the right (or below, for long texts)."""
 
-    def __init__(self, theme: Theme, spec: SettingSpec) -> None:
+    def __init__(self, theme: Theme, spec: SettingSpec, offered: Offered) -> None:
         super().__init__()
         self.spec = spec
-        self.field = make_field(theme, spec)
+        self.field = make_field(theme, spec, offered)
         words = QWidget()
         lines = QVBoxLayout(words)
         lines.setContentsMargins(0, 0, 0, 0)

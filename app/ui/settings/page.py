@@ -79,7 +79,7 @@ class SettingsPage(QWidget):
         return card
 
     def _build_line(self, spec: SettingSpec) -> SettingLine:
-        widget = SettingLine(self._theme, spec)
+        widget = SettingLine(self._theme, spec, self._settings.offered)
         widget.field.set_value(getattr(self._settings.settings, spec.name))
         widget.field.edited.connect(lambda value, name=spec.name: self._settings.set(name, value))
         self.lines[spec.name] = widget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox
 
@@ -29,3 +30,14 @@ class ComboBox(QComboBox):
         left = self.width() - side - self._theme.px(8)
         top = (self.height() - side) // 2
         painter.drawPixmap(left, top, icon_pixmap(self._theme, "chevron-down", "secondary", 14))
+
+
+class PickBox(ComboBox):
+    """A combo box whose list may be out of date: `opening` comes before it is shown."""
+
+    opening = Signal()
+
+    def showPopup(self) -> None:
+        """Let the list be looked up first."""
+        self.opening.emit()
+        super().showPopup()
