@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     )
     kind.add_argument("--figures", type=int, metavar="N", help="N cold starts of the Linux twin")
     kind.add_argument("--archives", type=Path, metavar="APP", help="only dmg, zip and checksums")
+    kind.add_argument("--cask", type=Path, metavar="DMG", help="Homebrew's file for a release")
+    command.add_argument("--repository", default="", metavar="URL", help="where the DMG is offered")
     command.add_argument("--out", type=Path, default=facts.ROOT / "dist", help="output folder")
     command.add_argument(
         "--cache", type=Path, default=default_cache(), help="downloads are kept here"
@@ -55,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
             return check.try_out(options.tried, options.out)
         if options.archives:
             return release.archives_only(options.archives, options.out)
+        if options.cask:
+            return release.cask_only(options.cask, options.repository, options.out)
         preview = options.preview or not (options.release or sys.platform == "darwin")
         return release.build(
             release.Order(

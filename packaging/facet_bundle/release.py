@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from facet_bundle import gates, layout, products, runtime
+from facet_bundle import cask, gates, layout, products, runtime
 from facet_bundle.audits import sizes
 from facet_bundle.audits.finding import Finding
 from facet_bundle.errors import PackagingError
@@ -63,6 +63,12 @@ def archives_only(app: Path, out: Path) -> int:
     products.write_archives(target)
     products.write_sidecars(bundle, target)
     return 0 if report(gates.size_limits(bundle, target.dmg), preview=False) else 1
+
+
+def cask_only(dmg: Path, repository: str, out: Path) -> int:
+    """Homebrew's file for a signed disk image."""
+    print(cask.write(dmg, repository, out / "facet.rb").name)
+    return 0
 
 
 def recipe_of(order: Order) -> Recipe:
