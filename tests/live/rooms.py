@@ -76,6 +76,10 @@ class Room:
         self._size = 8192 * (1 + (len(self._response) + RATE // 10) // 8192)
         self._spectrum = np.fft.rfft(self._response, self._size)
 
+    def louder(self, factor: float) -> None:
+        """Somebody turns the volume up."""
+        self._spectrum = self._spectrum * np.float32(factor)
+
     def echo(self, far: np.ndarray) -> np.ndarray:
         """What the microphone hears of one played block."""
         if not np.any(far) and not np.any(self._tail):
