@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlx_gemma4.config import Gemma4Config as Gemma4Config
     from mlx_gemma4.constrain import Constraint as Constraint
+    from mlx_gemma4.drafter import load_assistant as load_assistant
+    from mlx_gemma4.drafter_lookup import PromptLookup as PromptLookup
     from mlx_gemma4.errors import Gemma4Error as Gemma4Error
     from mlx_gemma4.generate import Finish as Finish
     from mlx_gemma4.generate import GenerateOptions as GenerateOptions
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from mlx_gemma4.processor import Processor as Processor
     from mlx_gemma4.reply import Delta as Delta
     from mlx_gemma4.sampling import SamplingOptions as SamplingOptions
+    from mlx_gemma4.session import ReplyOptions as ReplyOptions
     from mlx_gemma4.session import Session as Session
     from mlx_gemma4.tools import Tool as Tool
     from mlx_gemma4.tools import run_with_tools as run_with_tools
@@ -58,7 +61,9 @@ _HOME = {
     "ModelInputs": "inputs",
     "Processor": "processor",
     "Progress": "prefill",
+    "PromptLookup": "drafter_lookup",
     "Reply": "generate",
+    "ReplyOptions": "session",
     "SamplingOptions": "sampling",
     "Session": "session",
     "Text": "messages",
@@ -68,6 +73,7 @@ _HOME = {
     "Video": "messages",
     "generate": "generate",
     "load": "loading",
+    "load_assistant": "drafter",
     "message": "messages",
     "run_with_tools": "tools",
     "stream": "generate",

@@ -230,6 +230,7 @@ class Decoder:
         options: how to reply.
         call_prefix: start of the ids of tool calls.
         stops: whether stop tokens end the reply; without, it always has its full length.
+        context: most tokens of prompt and reply together; by default the model's own limit.
 
     Raises:
         ToolError: the constraint is not usable.
@@ -243,11 +244,13 @@ class Decoder:
         *,
         call_prefix: str = "call",
         stops: bool = True,
+        context: int | None = None,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._options = options
         self._call_prefix = call_prefix
+        self._context = context or model.config.text.max_position_embeddings
         self._stop = stop_ids(model, tokenizer) | set(options.stop) if stops else set[int]()
         constraint = options.constraint
         self._matcher = constraint.matcher(tokenizer) if constraint else None
@@ -279,8 +282,7 @@ class Decoder:
             call_prefix=self._call_prefix,
         )
         loops = LoopDetector() if options.loop_guard else None
-        room = self._model.config.text.max_position_embeddings - cache.offset
-        limit = min(options.max_tokens, room)
+        limit = min(options.max_tokens, self._context - cache.offset)
         tokens = self._tokens(hidden, cache, prompt, parser, limit)
         try:
             for count, token in enumerate(tokens, start=1):

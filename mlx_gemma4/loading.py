@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import mlx.core as mx
 
 from mlx_gemma4.adapters import apply_adapter
-from mlx_gemma4.errors import Gemma4Error
+from mlx_gemma4.errors import ConfigError, Gemma4Error
 from mlx_gemma4.kernels.check import use_known_kernels
 from mlx_gemma4.model import Gemma4
 from mlx_gemma4.plan import OnDisk, plan
@@ -38,9 +39,11 @@ def load(
 
     Raises:
         HubError: the name is no folder and has not been downloaded.
-        ConfigError: the folder holds no Gemma 4 configuration.
+        ConfigError: the folder holds no Gemma 4 configuration, or an option has no such value.
         WeightsError: weights are missing, unexpected, mis-shaped or damaged.
     """
+    if ple_on_disk not in get_args(OnDisk):
+        raise ConfigError(f'ple_on_disk cannot be "{ple_on_disk}"; it is auto, on or off.')
     folder = resolve(path_or_repo)
     on_disk = _table_on_disk(folder, ple_on_disk)
     model = load_model(folder, dtype, progress, ple_on_disk=on_disk)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mlx_gemma4.errors import PromptError
+
 Role = Literal["system", "user", "model", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "model", "tool")
 
@@ -108,6 +110,13 @@ class Message:
     id: str
     role: Role
     parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        """Raises PromptError for a role that chats do not have, such as other APIs' "assistant"."""
+        if self.role not in ROLES:
+            raise PromptError(
+                f'A message cannot have the role "{self.role}"; it is system, user, model or tool.'
+            )
 
     @property
     def text(self) -> str:

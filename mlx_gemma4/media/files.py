@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 from mlx_gemma4.errors import MediaError
+
+
+def path_of(source: object, what: str) -> Path:
+    """The path that ``source`` is.
+
+    Args:
+        source: what a caller gave as a file.
+        what: "picture", "recording" or "video".
+
+    Raises:
+        MediaError: it is something else.
+    """
+    if isinstance(source, (str, PathLike)):
+        return Path(source)
+    raise MediaError(
+        f"A {what} cannot be made of {type(source).__name__}; give the path of a file."
+    )
 
 
 def check_file(path: Path, what: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlx_gemma4.errors import MediaError
-from mlx_gemma4.media.files import check_file
+from mlx_gemma4.media.files import check_file, path_of
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def load_image(source: ImageSource) -> np.ndarray:
         if not source:
             raise MediaError("The picture is empty (0 bytes); choose another one.")
         return _from_stream(io.BytesIO(source), "The picture")
-    path = Path(source)
+    path = path_of(source, "picture")
     name = check_file(path, "picture")
     with path.open("rb") as file:
         return _from_stream(file, name)

@@ -24,7 +24,7 @@ import numpy as np
 
 from mlx_gemma4.audio_processing import MAX_CLIP_SECONDS, SAMPLE_RATE
 from mlx_gemma4.errors import MediaError
-from mlx_gemma4.media.files import check_file
+from mlx_gemma4.media.files import check_file, path_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def load_sound(path: str | Path, *, max_seconds: float = MAX_SECONDS) -> Sound:
     Raises:
         MediaError: missing, empty, silent of samples, damaged, too long, or no decoder.
     """
-    path = Path(path)
+    path = path_of(path, "recording")
     name = check_file(path, "recording")
     pcm = _from_libsndfile(path, name, max_seconds)
     if pcm is None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.image_processing import VIDEO_BUDGET, resize
-from mlx_gemma4.media.files import check_file
+from mlx_gemma4.media.files import check_file, path_of
 from mlx_gemma4.media.images import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def sample_video(
     """
     if num_frames is not None and fps is not None:
         raise MediaError("Give either a number of frames or frames a second for a video, not both.")
-    path = Path(path)
+    path = path_of(path, "video")
     name = check_file(path, "video")
     try:
         return _read(path, name, num_frames, fps, budget)

@@ -59,7 +59,7 @@ class Session:
         kv_bits: keep keys and values of full layers in 8 or 4 bits; ``None`` keeps them whole.
 
     Raises:
-        PromptError: another number of bits.
+        PromptError: another number of bits, or no room at all.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class Session:
         kv_bits: int | None = None,
     ) -> None:
         limit = model.config.text.max_position_embeddings
+        if context is not None and context < 1:
+            raise PromptError(f"A conversation cannot have a context of {context} tokens.")
         self.context = min(context or limit, limit)
         self._model = model
         self._processor = processor
@@ -261,6 +263,7 @@ class Session:
             self._processor.tokenizer,
             options.generate,
             call_prefix=uuid.uuid4().hex[:8],
+            context=self.context,
         )
         self._feed.close(options.turn_id or uuid.uuid4().hex)
         known = self._runner.cache.offset

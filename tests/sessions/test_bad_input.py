@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from session_checks import agrees, greedy, picture, say, sound
 
+from mlx_gemma4 import load
 from mlx_gemma4.constrain import Constraint
-from mlx_gemma4.errors import MediaError, ToolError
+from mlx_gemma4.errors import ConfigError, MediaError, PromptError, ToolError
 from mlx_gemma4.generate import Finish, GenerateOptions
-from mlx_gemma4.messages import message
+from mlx_gemma4.messages import Audio, Image, Video, message
 from mlx_gemma4.sampling import Sampler
 from mlx_gemma4.session import ReplyOptions, Session
 from mlx_gemma4.tools import Tool, ToolOutcome
@@ -127,3 +128,30 @@ def test_a_tool_that_fails_or_floods_leaves_a_session_that_goes_on(
     session.sync([*chat, message("model", "Well."), message("user", "And now?")])
     say(session, 3)
     assert agrees(session, model)
+
+
+def test_a_conversation_never_outgrows_its_context(tiny):
+    """A reply ends where the room ends, and the next turn makes room or says that there is none."""
+    session = Session(*tiny("e2b"), context=60)
+    session.sync([message("user", "Hello, what can you do?")])
+    *_, last = session.reply(ReplyOptions(GenerateOptions(500, stop=(), loop_guard=False)))
+    assert isinstance(last, Finish)
+    assert session.tokens <= 60
+    if last.reason == "length":
+        assert session.tokens == 60
+        assert last.notice
+
+
+def test_values_that_nothing_can_be_made_of(tiny, tmp_path):
+    with pytest.raises(PromptError, match='the role "assistant"'):
+        message("assistant", "hello")
+    with pytest.raises(PromptError, match="context of -5 tokens"):
+        Session(*tiny("e2b"), context=-5)
+    with pytest.raises(ConfigError, match='"maybe"; it is auto, on or off'):
+        load(tmp_path, ple_on_disk="maybe")
+    session = Session(*tiny("e2b"))
+    for part, what in ((Image(123), "picture"), (Audio(123), "recording"), (Video(123), "video")):
+        with pytest.raises(MediaError, match=f"A {what} cannot be made of int"):
+            session.sync([message("user", part)])
+    say(session, 3)
+    assert agrees(session, session._model)
