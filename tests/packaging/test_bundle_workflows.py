@@ -73,3 +73,19 @@ def test_readme_names_every_option():
     for action in build.parser()._actions:
         for option in action.option_strings:
             assert option in {"-h", "--help"} or option in readme, option
+
+
+def test_readme_says_what_to_expect_of_every_kernel():
+    readme = (ROOT / "packaging" / "README.md").read_text(encoding="utf-8")
+    cases = (ROOT / "mlx_gemma4" / "kernels" / "cases.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'Case\("(\w+)"', cases))
+    assert len(names) >= 8
+    for name in names:
+        assert f"\n| {name}" in readme, name
+
+
+def test_readme_checks_every_thing_that_only_a_mac_can_show():
+    readme = (ROOT / "packaging" / "README.md").read_text(encoding="utf-8")
+    subjects = re.findall(r"^\| ([\w ]+) \|", readme.partition("## To check on a Mac")[2], re.M)
+    wanted = {"Metal", "speed", "camera", "microphone", "device order", "rotated video"}
+    assert wanted | {"Gatekeeper", "M5 wheel", "start", "disk image"} <= set(subjects)
