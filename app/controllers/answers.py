@@ -16,7 +16,7 @@ from app.controllers.chat_stream import AnswerStream, prompt_messages
 from app.controllers.chat_tools import ToolDesk
 from app.controllers.library_controller import LibraryController
 from app.core.commands import ChatTurn, ReplyOptions, ToolSpec
-from app.core.conversation import Conversation, Message, MessageState, new_id
+from app.core.conversation import Conversation, ConversationMeta, Message, MessageState, new_id
 from app.core.errors import Failure
 from app.core.events import (
     FinishReason,
@@ -83,6 +83,8 @@ class Answers(QObject):
         self._saver = QTimer(self, interval=SAVE_EVERY_MS, singleShot=True)
         self._saver.timeout.connect(self._save)
         engine.received.connect(self._on_event)
+        conversations.relabelled.connect(self._on_relabelled)
+        conversations.deleted.connect(self._on_deleted)
 
     # --- what is on its way ----------------------------------------------------------------------
 
@@ -115,6 +117,17 @@ class Answers(QObject):
                 self._end(job_id, stream, stopped)
             else:
                 self._engine.cancel(job_id)
+
+    def _on_relabelled(self, meta: ConversationMeta) -> None:
+        conversation = self.conversation(meta.id)
+        if conversation is not None:
+            conversation.update_meta(title=meta.title, pinned=meta.pinned)
+
+    def _on_deleted(self, conversation_id: str) -> None:
+        """Nobody would see the rest, and the next question would wait behind it."""
+        conversation = self.conversation(conversation_id)
+        if conversation is not None:
+            self.stop(conversation)
 
     def _submit(self, stream: AnswerStream, history: list[Message]) -> None:
         """Let the model answer, or go on after its tools answered."""

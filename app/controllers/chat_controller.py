@@ -106,6 +106,7 @@ class ChatController(QObject):
         self._answers.notice.connect(self.notice)
         self._answers.asking.connect(self.asking)
         engine.received.connect(self._on_event)
+        conversations.relabelled.connect(self._on_relabelled)
 
     # --- what is open ----------------------------------------------------------------------------
 
@@ -234,6 +235,8 @@ class ChatController(QObject):
         self.message_added.emit(message.id)
 
     def _answer(self, parent_id: str | None) -> str:
+        """Ask for an answer; one still on its way in this chat would go on where nobody sees it."""
+        self.stop()
         answer = Message(
             new_id(),
             parent_id,
@@ -281,7 +284,8 @@ class ChatController(QObject):
         parent: str | None = None
         self._list.update(meta)
         for message in source.path_to(message_id):
-            twin = replace(message, id=new_id(), parent_id=parent)
+            state = message.settled_state
+            twin = replace(message, id=new_id(), parent_id=parent, state=state)
             copy.add(twin)
             self._library.save_message(meta.id, twin)
             parent = twin.id
@@ -340,6 +344,12 @@ class ChatController(QObject):
         """Answers must obey this JSON schema; empty for free text. once: the next answer only."""
         self._next_schema = schema if once else ""
         self._change_meta(json_schema="" if once else schema)
+
+    def _on_relabelled(self, meta: ConversationMeta) -> None:
+        """The list gave the open chat another title or pin."""
+        if meta.id == self._conversation.id:
+            self._conversation.update_meta(title=meta.title, pinned=meta.pinned)
+            self.meta_changed.emit()
 
     def _change_meta(self, **changes: object) -> None:
         self._conversation.update_meta(**changes)

@@ -23,9 +23,15 @@ class Group:
 
 
 class LibraryController(QObject):
-    """What the side bar shows. `changed`: the list; `undo_changed`: the title that can return."""
+    """What the side bar shows.
+
+    Signals: `changed` the list; `relabelled(ConversationMeta)` a chat was given another title or
+    pin here; `deleted(id)`; `undo_changed` the title that can return.
+    """
 
     changed = Signal()
+    relabelled = Signal(object)
+    deleted = Signal(str)
     undo_changed = Signal(str)
     search_done = Signal(str, object)
     failed = Signal(object)
@@ -60,11 +66,15 @@ class LibraryController(QObject):
         """Give it another title; an empty one is ignored."""
         title = " ".join(title.split())
         if title:
-            self.update(replace(self._metas[conversation_id], title=title))
+            self._relabel(replace(self._metas[conversation_id], title=title))
 
     def set_pinned(self, conversation_id: str, pinned: bool) -> None:
         """Keep it on top."""
-        self.update(replace(self._metas[conversation_id], pinned=pinned))
+        self._relabel(replace(self._metas[conversation_id], pinned=pinned))
+
+    def _relabel(self, meta: ConversationMeta) -> None:
+        self.update(meta)
+        self.relabelled.emit(meta)
 
     def delete(self, conversation_id: str) -> None:
         """Take it off the list; `undo_delete` brings it back."""
@@ -73,6 +83,7 @@ class LibraryController(QObject):
             return
         self._library.delete(conversation_id)
         self._deleted.append(meta)
+        self.deleted.emit(conversation_id)
         self.changed.emit()
         self.undo_changed.emit(meta.title)
 

@@ -191,6 +191,12 @@ class Message:
     json_schema: str = ""
 
     @property
+    def settled_state(self) -> MessageState:
+        """Its state in a copy: one that is still being written is a stopped one there."""
+        ended = (MessageState.DONE, MessageState.STOPPED, MessageState.FAILED)
+        return self.state if self.state in ended else MessageState.STOPPED
+
+    @property
     def text(self) -> str:
         """The written words, without thoughts and media."""
         return "".join(part.text for part in self.parts if isinstance(part, Text))

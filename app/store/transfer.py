@@ -21,7 +21,6 @@ from app.core.conversation import (
     ConversationMeta,
     MediaPart,
     Message,
-    MessageState,
     Part,
     Role,
     Text,
@@ -205,8 +204,7 @@ def _meta(values: dict[str, Any], conversation_id: str) -> ConversationMeta:
 
 def _renamed(message: Message, ids: dict[str, str]) -> Message:
     parent = ids.get(message.parent_id) if message.parent_id else None
-    done = message.state in (MessageState.DONE, MessageState.STOPPED, MessageState.FAILED)
-    state = message.state if done else MessageState.STOPPED
+    state = message.settled_state
     return replace(message, id=ids[message.id], parent_id=parent, state=state)
 
 

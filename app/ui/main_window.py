@@ -200,6 +200,7 @@ class MainWindow(QMainWindow):
         state.conversations.failed.connect(self.show_failure)
         state.chat.conversation_changed.connect(self._mark_chat)
         state.chat.path_changed.connect(self._mark_chat)
+        state.chat.meta_changed.connect(self._set_title)
         state.chat.finished.connect(self._on_finished)
         state.models.engine_stopped.connect(self._on_engine_stopped)
         state.models.memory_pressure.connect(self._on_memory_pressure)

@@ -76,7 +76,6 @@ class ChatMenus(QObject):
         conversation = self._chat.conversation
         if conversation.messages:
             self._library.rename(conversation.id, title)
-            conversation.meta = self._library.meta(conversation.id)
         self._header.title.set_title(conversation.meta.title)
 
     def export(self) -> None:

@@ -159,7 +159,7 @@ class ChatPage(QWidget):
         composer.detail_chosen.connect(chat.drafts.set_detail)
         composer.edit_cancelled.connect(self._cancel_edit)
         self.header.renamed.connect(self.menus.rename)
-        chat.meta_changed.connect(self._show_modes)
+        chat.meta_changed.connect(self._on_meta)
         self.modes.json.clicked.connect(self.menus.edit_json)
         self.modes.reach_chosen.connect(
             lambda once: chat.set_json_schema(chat.json_schema, once=once)
@@ -210,11 +210,14 @@ class ChatPage(QWidget):
 
     def _on_conversation(self) -> None:
         self._cancel_edit()
-        self._show_modes()
-        self.header.title.set_title(self._chat.conversation.meta.title)
+        self._on_meta()
         self.model.set_messages([])
         self._show_messages()
         self.transcript.scroll_to_end()
+
+    def _on_meta(self) -> None:
+        self._show_modes()
+        self.header.title.set_title(self._chat.conversation.meta.title)
 
     def _show_modes(self) -> None:
         self.modes.show_modes(self._chat)
