@@ -20,6 +20,7 @@ from app.live.vad import SILENT_DB, WINDOW, VoiceWindow, level_db
 class BargeInOptions:
     """Levels in dB, spans in steps of 10 ms or in seconds.
 
+    faded_s: after so long only our ducked voice echoes; judged_steps: that tell whose sound it is.
     fading_db: a window this much below the loudest so far is the end of a cough, not more speech.
     """
 
@@ -31,6 +32,9 @@ class BargeInOptions:
     fading_db: float = 20.0
     confirm_energy_s: float = 0.15
     give_up_s: float = 0.7
+    faded_s: float = 0.2
+    judged_steps: int = 10
+    most_in_vain: int = 2
     far_decay_db: float = 0.4
     quiet_far_db: float = -60.0
 
@@ -99,26 +103,47 @@ class BargeIn:
         self.options = options or BargeInOptions()
         self.state = BargeInState.PLAYING
         self.onset = 0
+        self.room_changed = False
+        """The last ducking was for our own echo, louder or on another way than was learned."""
+        self._judged: list[bool] = []
         self._near_samples = self._speech_samples = 0
-        self._ducked_at = 0
+        self._ducked_at = self._in_vain = 0
         self._loudest_db = SILENT_DB
 
     def begin(self) -> None:
         """The assistant starts to be audible."""
         self.state = BargeInState.PLAYING
+        self._in_vain = 0
 
-    def near(self, near: bool, position: int) -> BargeInState:
-        """One 10 ms step ending at sample `position` held near-end sound or not."""
+    def near(self, near: bool, own: bool, position: int) -> BargeInState:
+        """One 10 ms step ending at sample `position` held near-end sound or not.
+
+        own: it is no louder than our echo would be without any cancellation. Ducking by 20 dB makes
+        the difference: a voice stays as loud as it was, an echo falls with what we play.
+        """
+        self.room_changed = False
         if self.state is BargeInState.PLAYING and near:
             self.state = BargeInState.DUCKED
             self._ducked_at = position
             self.onset = max(0, position - self.options.near_within * STEP)
             self._near_samples, self._speech_samples = self.options.near_steps * STEP, 0
             self._loudest_db = SILENT_DB
+            self._judged.clear()
         elif self.state is BargeInState.DUCKED:
             self._near_samples += STEP * near
             self._settle(position)
+            self._judge(near, own, position)
         return self.state
+
+    def _judge(self, near: bool, own: bool, position: int) -> None:
+        if position - self._ducked_at < self.options.faded_s * STEP * 100:
+            return
+        self._judged += [own] if near else []
+        if self.state is not BargeInState.DUCKED or len(self._judged) < self.options.judged_steps:
+            return
+        if all(self._judged):
+            self._in_vain = 0
+            self.state, self.room_changed = BargeInState.PLAYING, True
 
     def window(self, window: VoiceWindow, position: int) -> BargeInState:
         """One judged window of what the canceller leaves, complete at sample `position`."""
@@ -135,4 +160,10 @@ class BargeIn:
         if enough_speech and enough_energy:
             self.state = BargeInState.STOPPED
         elif position - self._ducked_at >= self.options.give_up_s * STEP * 100:
-            self.state = BargeInState.PLAYING
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Nobody went on. Twice in a row with nothing louder than an echo: it was one."""
+        self.state = BargeInState.PLAYING
+        self._in_vain = self._in_vain + 1 if all(self._judged) else 0
+        self.room_changed = self._in_vain >= self.options.most_in_vain

@@ -26,12 +26,14 @@ _BESIDE = VadOptions(amplified=4.0)
 class Heard:
     """One 10 ms step ending at sample `position`, and the windows it completed.
 
+    own: what is near may be all our own echo in a changed room.
     windows judge the cleaned sound; beside: what the linear canceller leaves while we are audible,
     None while it has nothing to do.
     """
 
     position: int
     near: bool
+    own: bool
     windows: tuple[VoiceWindow, ...]
     beside: tuple[VoiceWindow, ...] | None
     echo: EchoReport | None = None
@@ -71,6 +73,12 @@ class Hearing:
         """Measure the echo during the next sound we play."""
         self._probe = EchoProbe()
 
+    def relearn_echo(self) -> None:
+        """What sounded like somebody was our own voice on another way."""
+        if self._linear:
+            self._linear.relearn()
+            self._surprise.calm()
+
     def time_of(self, position: int) -> float:
         """Clock time at which sample `position` was captured."""
         return self._origin + position / RATE
@@ -93,20 +101,21 @@ class Hearing:
         complaint = "" if self.deaf else self._health.step(near)
         if self.deaf:
             clean = np.zeros(STEP, np.float32)
-        is_near, beside = self._somebody(near, clean, far)
+        is_near, own, beside = self._somebody(near, clean, far)
         self.ring.append(clean)
         windows = tuple(self._detector.feed(clean))
-        return Heard(self.ring.end, is_near and not self.deaf, windows, beside, report, complaint)
+        is_near = is_near and not self.deaf
+        return Heard(self.ring.end, is_near, own, windows, beside, report, complaint)
 
     def _somebody(
         self, near: np.ndarray, clean: np.ndarray, far: np.ndarray
-    ) -> tuple[bool, tuple[VoiceWindow, ...] | None]:
+    ) -> tuple[bool, bool, tuple[VoiceWindow, ...] | None]:
         if self._linear is None:
-            return self._near_end.step(clean, far), None
+            return self._near_end.step(clean, far), False, None
         rest = self._linear.process(near, far)
         idle = self.deaf or self._linear.idle
         windows = None if idle else tuple(self._beside.feed(rest.sound))
-        return self._surprise.step(rest), windows
+        return self._surprise.step(rest), rest.own, windows
 
 
 class MicrophoneHealth:

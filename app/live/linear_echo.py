@@ -32,6 +32,10 @@ _LISTEN = 30
 _ROOMY = 3.5
 """Doubt of a partition against the response's whole power: all of it may lie in one, and more."""
 _LEAST_DOUBT = 0.01
+_RECENT = 20
+"""Partitions in which most of an echo's power arrives."""
+_MUCH = 8.0
+"""What is left may be our echo up to this share of what arrives of it: a volume was turned up."""
 _TURNS = 4
 _BINS = slice(4, 140)
 """200 to 7,000 Hz of 50 Hz bins."""
@@ -56,11 +60,15 @@ _RISE = 1.0035
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What is left of 10 ms: the sound [160], its power by bin [161], the echo still expected."""
+    """What is left of 10 ms: the sound [160], its power by bin [161], the echo still expected.
+
+    own: all of it may be our echo, not cancelled at all.
+    """
 
     sound: np.ndarray
     power: np.ndarray
     expected: np.ndarray
+    own: bool = False
 
 
 class LinearEcho:
@@ -80,6 +88,7 @@ class LinearEcho:
         self._turn = 0
         self._silent = len(self._played)
         self._listened, self._arrived, self._sent = 0, 0.0, 1e-9
+        self._scale = _START
 
     @property
     def idle(self) -> bool:
@@ -115,10 +124,15 @@ class LinearEcho:
             return
         self._listened += 1
         self._arrived += float((np.abs(_spectrum(near)) ** 2).sum())
-        self._sent += float((np.abs(self._played) ** 2).sum())
+        self._sent += float((np.abs(self._played[:_RECENT]) ** 2).sum())
         if self._listened == _LISTEN:
-            power = len(self._played) * self._arrived / self._sent
-            self._doubt *= np.float32(np.clip(_ROOMY * power, _LEAST_DOUBT, 1.0))
+            power = _RECENT * self._arrived / self._sent
+            self._scale = float(np.clip(_ROOMY * power, _LEAST_DOUBT, _START))
+            self._doubt *= np.float32(self._scale)
+
+    def relearn(self) -> None:
+        """The way from the loudspeaker has changed: nothing of the filter is believed."""
+        self._doubt[:] = self._scale
 
     def _adapt(self, error: np.ndarray) -> Rest:
         """Kalman update.
@@ -141,7 +155,8 @@ class LinearEcho:
         kept = (1 - 0.5 * gain * played) * self._doubt
         share = _FORGET**2
         self._doubt = share * kept + (1 - share) * np.abs(self._filter) ** 2
-        return Rest(error, power, explained)
+        own = bool(power.sum() < _MUCH * self._arrived / self._sent * played[:_RECENT].sum())
+        return Rest(error, power, explained, own)
 
 
 class Surprise:
@@ -190,6 +205,11 @@ class Surprise:
         self._recent.append(near)
         self._noticed = sum(self._recent) >= _STEPS
         return self._noticed
+
+    def calm(self) -> None:
+        """What was noticed last was nobody."""
+        self._recent.clear()
+        self._noticed = False
 
     def _learn(self, audible: bool, measures: np.ndarray, near: bool) -> None:
         """Take in what is usual while we speak, `_APART` steps late.

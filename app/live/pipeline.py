@@ -141,9 +141,11 @@ class LivePipeline:
         if heard.echo:
             self._judge_echo(heard.echo)
         if self._may_interrupt:
-            self._on_barge(self._barge_in.near(heard.near, heard.position))
+            self._on_barge(self._barge_in.near(heard.near, heard.own, heard.position))
             for window in heard.windows if heard.beside is None else heard.beside:
                 self._on_barge(self._barge_in.window(window, heard.position))
+            if self._barge_in.room_changed:
+                self._hearing.relearn_echo()
         for window in heard.windows:
             self._on_window(window)
 

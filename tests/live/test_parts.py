@@ -174,15 +174,15 @@ def test_without_cancellation_the_probe_says_half_duplex():
 
 def test_barge_in_needs_energy_and_speech():
     barge = BargeIn()
-    assert barge.near(True, 1600) is BargeInState.DUCKED
+    assert barge.near(True, False, 1600) is BargeInState.DUCKED
     for step in range(60):
-        barge.near(True, 1600 + STEP * step)
+        barge.near(True, False, 1600 + STEP * step)
     assert barge.state is BargeInState.DUCKED, "noise alone never stops the answer"
-    barge.near(False, 1600 + STEP * 75)
+    barge.near(False, False, 1600 + STEP * 75)
     assert barge.state is BargeInState.PLAYING
-    barge.near(True, 20000)
+    barge.near(True, False, 20000)
     for step in range(20):
-        barge.near(True, 20000 + STEP * step)
+        barge.near(True, False, 20000 + STEP * step)
         window = VoiceWindow(20000 + step * WINDOW, True, 0.9, -30.0, -60.0)
         barge.window(window, window.stop)
     assert barge.state is BargeInState.STOPPED
@@ -255,3 +255,34 @@ def test_the_linear_canceller_leaves_the_voice_in_double_talk():
     first = next(step for step in range(start, len(heard)) if heard[step])
     assert first - start <= 8
     assert sum(heard[step] for step in range(100, start)) <= 3
+
+
+def test_a_louder_echo_is_told_from_a_voice_by_ducking():
+    barge, at = BargeIn(), 1600
+    barge.near(True, True, at)
+    while barge.state is BargeInState.DUCKED:
+        at += STEP
+        barge.near(True, True, at)
+    assert barge.room_changed
+    assert at - 1600 < 0.4 * RATE, "sooner than a voice that stops"
+    barge.near(True, True, at + STEP)
+    for step in range(2, 60):
+        barge.near(True, step % 6 > 0, at + STEP * step)
+        assert not barge.room_changed, "one step louder than any echo and it is somebody"
+    assert barge.state is BargeInState.DUCKED
+
+
+def test_a_weak_echo_hides_nobody():
+    far = np.tile(say("Every night the lamp turns slowly over the sea."), 2)
+    near = say("Stop please, I have another question.") * np.float32(0.1)
+    room, linear, surprise = Room(gain=0.17, decay_s=0.3), LinearEcho(), Surprise()
+    noise = np.random.default_rng(0).standard_normal(len(far)).astype(np.float32) * 1e-4
+    start, heard = 200, []
+    for step in range(len(far) // STEP):
+        span = slice(step * STEP, (step + 1) * STEP)
+        mic, at = room.echo(far[span]) + noise[span], (step - start) * STEP
+        if 0 <= at < len(near) - STEP:
+            mic = mic + near[at : at + STEP]
+        heard.append(surprise.step(linear.process(mic, far[span])))
+    assert not any(heard[60:start])
+    assert True in heard[start : start + 12]
