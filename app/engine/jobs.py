@@ -96,7 +96,7 @@ class Engine(Protocol):
 
 
 class JobRunner:
-    """The queue of jobs. `emit` must be safe to call from the MLX thread.
+    """The queue of jobs. `emit` must be safe to call from the MLX thread and the reader thread.
 
     While no job waits, `idle` is called for as long as it says it did something.
     """
@@ -129,11 +129,19 @@ class JobRunner:
             return any(not isinstance(job, ReadDocument) for job in self._waiting.values())
 
     def cancel(self, job_id: str) -> None:
-        """Stop a waiting or running job; nothing happens for one that has ended."""
+        """Stop a waiting or running job; nothing happens for one that has ended.
+
+        A waiting job ends here and now: its turn may be far off.
+        """
         with self._lock:
+            waiting = self._waiting.pop(job_id, None)
             context = self._contexts.get(job_id)
+            if waiting is not None:
+                del self._contexts[job_id]
         if context is not None:
             context.cancel()
+        if waiting is not None:
+            self._emit(JobFinished(job_id, FinishReason.CANCELLED))
 
     def cancel_all(self) -> None:
         """Stop everything (shutdown)."""
@@ -164,9 +172,10 @@ class JobRunner:
         return self._queue.get()
 
     def run_one(self, job: Job, context: JobContext) -> None:
-        """Run one job to its single end."""
+        """Run one job to its single end, unless it ended while it waited."""
         with self._lock:
-            self._waiting.pop(job.job_id, None)
+            if self._waiting.pop(job.job_id, None) is None:
+                return
         self._emit(JobStarted(job.job_id))
         try:
             end = self._events(job, context)
@@ -177,9 +186,8 @@ class JobRunner:
         self._emit(end)
 
     def _events(self, job: Job, context: JobContext) -> JobFinished | JobFailed:
-        cancelled = JobFinished(job.job_id, FinishReason.CANCELLED)
         if context.cancelled():
-            return cancelled
+            return JobFinished(job.job_id, FinishReason.CANCELLED)
         pipeline = self._engine.run(job, context)
         try:
             for event in pipeline:

@@ -37,6 +37,7 @@ from app.core.events import (
     EngineStarted,
     EngineState,
     EngineStopped,
+    FinishReason,
     JobFailed,
     JobFinished,
     LocalModels,
@@ -179,7 +180,10 @@ class EngineClient(QObject):
             self._waiting.append(command)
 
     def ask(self, query: Query) -> None:
-        """Ask a question; its answer comes as an event, also after a restart."""
+        """Ask a question; its answer comes as an event, also after a restart or the last death."""
+        if self._state is EngineState.FAILED:
+            QTimer.singleShot(0, self, lambda: self.received.emit(_no_answer(query, _NO_ENGINE)))
+            return
         self._questions[query.query_id] = (query, 0)
         if self._state is EngineState.RUNNING:
             self.send(query)
@@ -187,6 +191,10 @@ class EngineClient(QObject):
     def cancel(self, job_id: str) -> None:
         """Stop a job; the engine is killed if it does not obey within the grace period."""
         if job_id not in self._jobs or job_id in self._graces:
+            return
+        if self._state is not EngineState.RUNNING:  # nothing to wait for: it was never sent
+            self._waiting = [c for c in self._waiting if getattr(c, "job_id", "") != job_id]
+            QTimer.singleShot(0, self, lambda: self._take(_cancelled(job_id)))
             return
         self.send(Cancel(job_id))
         timer = QTimer(self, interval=int(self._timing.cancel_grace * 1000), singleShot=True)
@@ -387,8 +395,15 @@ def _remedy(kind: ErrorKind) -> str:
     return "Your message is kept: try again."
 
 
-def _no_answer(query: Query) -> object:
-    problem = "It could not be opened safely."
+def _cancelled(job_id: str) -> JobFinished:
+    return JobFinished(job_id, FinishReason.CANCELLED)
+
+
+_UNSAFE = "It could not be opened safely."
+_NO_ENGINE = "The engine is not running, so it could not be looked at."
+
+
+def _no_answer(query: Query, problem: str = _UNSAFE) -> object:
     match query:
         case Plan():
             return Planned(query.query_id, query.source, None, problem)

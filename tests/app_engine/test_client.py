@@ -83,6 +83,9 @@ def test_it_gives_up_after_two_deaths_in_a_row_and_can_be_restarted(make_driver)
     end = driver.run(commands.LoadModel("late", "x"))
     assert isinstance(end, JobFailed)
     assert "not running" in end.message
+    driver.client.ask(commands.Describe("d", "picture.png"))
+    driver.wait(lambda: bool(driver.of(Described)))
+    assert "not running" in driver.of(Described)[0].problem
     driver.client.restart()
     driver.wait(lambda: driver.client.state is EngineState.RUNNING)
 
@@ -112,6 +115,32 @@ def test_a_job_that_ignores_cancel_is_killed_after_the_grace_period(make_driver)
     assert isinstance(end, JobFailed)
     assert "did not stop" in end.message
     driver.wait(lambda: driver.client.state is EngineState.RUNNING)
+
+
+def test_a_waiting_job_stops_at_once_and_the_running_one_goes_on(make_driver) -> None:
+    driver = make_driver("default", cancel_grace=0.3).started()
+    driver.load()
+    running = driver.say("long")
+    driver.wait(lambda: bool(driver.of(TextDelta, running)))
+    waiting = driver.say("long")
+    driver.client.cancel(waiting)
+    driver.wait(lambda: bool(driver.ends(waiting)))
+    assert driver.ends(waiting) == [JobFinished(waiting, FinishReason.CANCELLED)]
+    assert not driver.ends(running)
+    driver.client.cancel(running)
+    driver.wait(lambda: bool(driver.ends(running)))
+    assert driver.client.state is EngineState.RUNNING
+    assert not driver.of(EngineStopped)
+
+
+def test_a_job_stopped_before_the_handshake_is_never_sent(make_driver) -> None:
+    driver = make_driver()
+    driver.client.start()
+    job = driver.say("long")
+    driver.client.cancel(job)
+    driver.wait(lambda: bool(driver.ends(job)))
+    driver.wait(lambda: driver.client.state is EngineState.RUNNING)
+    assert driver.ends(job) == [JobFinished(job, FinishReason.CANCELLED)]
 
 
 def test_a_silent_engine_is_killed(make_driver) -> None:

@@ -67,6 +67,7 @@ class Played:
 
 
 def check_promise(events: list[object]) -> None:
+    """Every job has one end, its last event; only one stopped while it waited has no start."""
     ended: set[str] = set()
     started: set[str] = set()
     for event in events:
@@ -76,10 +77,10 @@ def check_promise(events: list[object]) -> None:
             assert job not in started
             started.add(job)
         else:
-            assert job in started
+            assert job in started or event == JobFinished(job, FinishReason.CANCELLED)
         if isinstance(event, (JobFinished, JobFailed)):
             ended.add(job)
-    assert ended == started
+    assert ended >= started
 
 
 @settings(max_examples=150, deadline=None)
