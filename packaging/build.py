@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.tried:
             return check.try_out(options.tried, options.out)
         if options.archives:
-            return release.archives_only(options.archives, options.out)
+            return release.archives_only(options.archives, options.out, options.cache)
         if options.cask:
             return release.cask_only(options.cask, options.repository, options.out)
         preview = options.preview or not (options.release or sys.platform == "darwin")

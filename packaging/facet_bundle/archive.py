@@ -41,28 +41,32 @@ def _add(archive: zipfile.ZipFile, path: Path, name: str) -> None:
         shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def write_dmg(bundle: Path, target: Path) -> None:
-    """A compressed disk image with the app and a link to Applications."""
+def write_dmg(bundle: Path, target: Path, face: Path | None = None) -> None:
+    """A compressed disk image with the app and a link to Applications.
+
+    face: a folder of `dmg_face.lay`, how the volume looks in the Finder.
+    """
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        folder = Path(scratch)
+        stage = Path(scratch) / "stage"
+        shutil.copytree(face, stage) if face else stage.mkdir()
+        (stage / "Applications").symlink_to("/Applications")
         if sys.platform == "darwin":
-            _hdiutil(bundle, target, folder)
+            _hdiutil(bundle, target, stage)
             return
-        raw = folder / "raw.hfs"
-        _hfs_image(bundle, raw, folder)
+        raw = Path(scratch) / "raw.hfs"
+        _hfs_image(bundle, raw, stage)
         udif.compress(raw, target)
 
 
-def _hfs_image(bundle: Path, raw: Path, scratch: Path) -> None:
+def _hfs_image(bundle: Path, raw: Path, stage: Path) -> None:
     """An HFS+ volume through xorriso; all dates fixed, so that two images are equal."""
-    applications = scratch / "Applications"
-    applications.symlink_to("/Applications")
+    os.utime(stage / "Applications", (facts.FIXED_TIME, facts.FIXED_TIME), follow_symlinks=False)
     date = time.strftime("%Y%m%d%H%M%S00", time.gmtime(facts.FIXED_TIME))
     command = ["xorriso", "-as", "mkisofs", "-quiet", "-hfsplus", "-hfsplus-serial-no", _serial()]
     command += ["-r", "-V", facts.NAME, f"--modification-date={date}"]
     command += ["--set_all_file_dates", "set_to_mtime", "-o", str(raw), "-graft-points"]
-    command += [f"/{bundle.name}={bundle}", f"/Applications={applications}"]
-    os.utime(applications, (facts.FIXED_TIME, facts.FIXED_TIME), follow_symlinks=False)
+    command += [f"/{path.name}={path}" for path in sorted(stage.iterdir())]
+    command.append(f"/{bundle.name}={bundle}")
     proc.run(command, env={**os.environ, "SOURCE_DATE_EPOCH": str(facts.FIXED_TIME), "TZ": "UTC"})
 
 
@@ -70,11 +74,8 @@ def _serial() -> str:
     return "FACE7000FACE7000"
 
 
-def _hdiutil(bundle: Path, target: Path, folder: Path) -> None:
+def _hdiutil(bundle: Path, target: Path, stage: Path) -> None:
     """Apple's own tool where there is one; its images are not the same bytes twice."""
-    stage = folder / "stage"
-    stage.mkdir()
-    (stage / "Applications").symlink_to("/Applications")
     subprocess.run(["ditto", bundle, stage / bundle.name], check=True)
     target.unlink(missing_ok=True)
     command = ["hdiutil", "create", "-quiet", "-fs", "HFS+", "-format", "UDZO"]

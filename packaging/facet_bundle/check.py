@@ -200,7 +200,7 @@ def _archives(log: _Log, setting: _Setting, built: Products) -> None:
     second = setting.work / "again" / built.app.name
     with log.step("disk image and zip; the second build's zip is the same") as found:
         with ThreadPoolExecutor(2) as pool:
-            first = pool.submit(products.write_archives, built)
+            first = pool.submit(products.write_archives, built, setting.shop.tools)
             other = pool.submit(archive.write_zip, second, setting.work / "again.zip")
             first.result()
             other.result()
@@ -208,6 +208,9 @@ def _archives(log: _Log, setting: _Setting, built: Products) -> None:
             found.append(Finding("reproducible", built.zip.name, "differs between two builds"))
     with log.step("disk image unpacked by 7z: the same files") as found:
         found += dmg_check.compare(built.dmg, bundle.root, setting.work / "unpacked")
+    with log.step("disk image's look: the same twice, the picture's numbers right") as found:
+        (setting.work / "face").mkdir()
+        found += dmg_check.face(setting.shop.tools, setting.work / "face")
     products.write_sidecars(bundle, built)
     for path in (built.dmg, built.zip):
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")

@@ -23,12 +23,12 @@ def write_icns(svg: Path, target: Path) -> None:
     """Every size macOS asks for, each drawn from the vectors and not scaled from another."""
     if not svg.is_file():
         raise PackagingError(f"{svg.name} is missing in assets; the app icon is drawn from it.")
-    pictures = [draw(svg, size) for size in SIZES]
+    pictures = [draw(svg, (size, size)) for size in SIZES]
     pictures[-1].save(target, format="ICNS", append_images=pictures[:-1])
 
 
-def draw(svg: Path, size: int) -> Image.Image:
-    """The drawing at `size` x `size` pixels with a transparent background."""
+def draw(svg: Path, size: tuple[int, int]) -> Image.Image:
+    """The drawing at (width, height) pixels with a transparent background."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     from PySide6.QtCore import QBuffer, QIODevice
     from PySide6.QtGui import QGuiApplication, QImage, QPainter
@@ -38,7 +38,7 @@ def draw(svg: Path, size: int) -> Image.Image:
     renderer = QSvgRenderer(str(svg))
     if not renderer.isValid():
         raise PackagingError(f"{svg.name} is not a drawing that can be read.")
-    image = QImage(size, size, QImage.Format.Format_ARGB32_Premultiplied)
+    image = QImage(*size, QImage.Format.Format_ARGB32_Premultiplied)
     image.fill(0)
     painter = QPainter(image)
     renderer.render(painter)

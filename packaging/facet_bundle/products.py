@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from facet_bundle import archive, facts, runtime, wheels
+from facet_bundle import archive, dmg_face, facts, runtime, wheels
 from facet_bundle.layout import Bundle, Recipe
 from facet_bundle.tools import Tools
 
@@ -63,15 +64,17 @@ def twin_recipe(shop: Workshop) -> Recipe:
     return Recipe(wheels.LINUX, site, interpreter, shop.host, shop.tools, shop.own, preview=True)
 
 
-def write_archives(products: Products) -> None:
+def write_archives(products: Products, tools: Tools) -> None:
     """Zip and disk image at the same time; both spend their time in zlib, which threads share."""
-    with ThreadPoolExecutor(2) as pool:
-        jobs = [
-            pool.submit(archive.write_zip, products.app, products.zip),
-            pool.submit(archive.write_dmg, products.app, products.dmg),
-        ]
-        for job in jobs:
-            job.result()
+    with tempfile.TemporaryDirectory(dir=products.dmg.parent) as scratch:
+        face = dmg_face.lay(Path(scratch) / "face", tools)
+        with ThreadPoolExecutor(2) as pool:
+            jobs = [
+                pool.submit(archive.write_zip, products.app, products.zip),
+                pool.submit(archive.write_dmg, products.app, products.dmg, face),
+            ]
+            for job in jobs:
+                job.result()
 
 
 def write_sidecars(bundle: Bundle, products: Products) -> Path:

@@ -40,7 +40,7 @@ def build(order: Order) -> int:
     found += [Finding("prune", "prune.toml", text) for text in pruner.idle_rules()]
     if not report(found + gates.size_limits(bundle, None), preview=order.preview):
         return 1
-    products.write_archives(target)
+    products.write_archives(target, recipe.tools)
     products.write_sidecars(bundle, target)
     print(f"{target.dmg.name}: {target.dmg.stat().st_size / 1e6:.1f} MB")
     print(f"{target.zip.name}: {target.zip.stat().st_size / 1e6:.1f} MB")
@@ -55,12 +55,12 @@ def audit_only(app: Path) -> int:
     return 0 if report(found, preview=False) else 1
 
 
-def archives_only(app: Path, out: Path) -> int:
+def archives_only(app: Path, out: Path, cache: Path) -> int:
     """Disk image, zip and checksums of a bundle that is already signed."""
     bundle = Bundle(app.resolve())
     target = dataclasses.replace(Products.below(out, preview=False), app=bundle.root)
     out.mkdir(parents=True, exist_ok=True)
-    products.write_archives(target)
+    products.write_archives(target, ensure_tools(cache))
     products.write_sidecars(bundle, target)
     return 0 if report(gates.size_limits(bundle, target.dmg), preview=False) else 1
 

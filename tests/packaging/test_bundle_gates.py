@@ -1,5 +1,6 @@
 """Gates that look at a whole build: sizes, stale rules, the disk image, what a start loads."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,15 +53,33 @@ def image(bundle: Bundle, tmp_path: Path) -> Path:
     (bundle.resources / "folder" / "link").symlink_to("../Facet.icns")
     (bundle.resources / "Facet.icns").write_bytes(b"icns" * 5000)
     target = tmp_path / "Facet.dmg"
-    archive.write_dmg(bundle.root, target)
+    archive.write_dmg(bundle.root, target, face(tmp_path))
     return target
+
+
+def face(folder: Path) -> Path:
+    """Files where the Finder looks for them."""
+    made = folder / "face"
+    (made / ".background").mkdir(parents=True, exist_ok=True)
+    (made / ".background" / "background.png").write_bytes(b"png")
+    (made / ".DS_Store").write_bytes(b"store")
+    for path in (*made.rglob("*"), made):
+        os.utime(path, (0, 315619200))
+    return made
 
 
 def test_disk_image_holds_the_bundle_and_is_the_same_twice(bundle, image, tmp_path):
     assert dmg_check.compare(image, bundle.root, tmp_path / "unpacked") == []
     again = tmp_path / "again.dmg"
-    archive.write_dmg(bundle.root, again)
+    archive.write_dmg(bundle.root, again, face(tmp_path))
     assert again.read_bytes() == image.read_bytes()
+
+
+def test_disk_image_without_its_look_is_seen(bundle, tmp_path):
+    image = tmp_path / "Facet.dmg"
+    archive.write_dmg(bundle.root, image)
+    seen = {finding.where for finding in dmg_check.compare(image, bundle.root, tmp_path / "out")}
+    assert seen == {".DS_Store", ".background/background.png"}
 
 
 def test_disk_image_that_differs_from_the_bundle_is_seen(bundle, image, tmp_path):

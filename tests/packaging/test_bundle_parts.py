@@ -165,7 +165,7 @@ def test_icon_holds_every_size(tmp_path):
     icon.write_icns(svg, target)
     with Image.open(target) as image:
         assert {size[0] * size[2] for size in image.info["sizes"]} >= {32, 64, 256, 512, 1024}
-    picture = icon.draw(svg, 100)
+    picture = icon.draw(svg, (100, 100))
     assert picture.getpixel((50, 50)) == (0x4F, 0x5B, 0xD5, 255)
     assert picture.getpixel((2, 2))[3] == 0
 
