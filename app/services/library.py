@@ -173,8 +173,13 @@ class Library(QObject):
     def import_chat(self, path: Path, new_id: str) -> ConversationMeta:
         """Read a chat exported as JSON under a new id. Raises AppError."""
         conversation = transfer.read(path, new_id, self._attachments)
-        self._submit(lambda: self._writer_store.save_conversation(conversation))
-        self.flush()
+        try:
+            self._writer.submit(self._writer_store.save_conversation, conversation).result()
+        except (sqlite3.Error, OSError) as problem:
+            failure = _save_failure(problem)
+            raise AppError(
+                failure.message, kind=failure.kind, remedy=failure.remedy, detail=failure.detail
+            ) from problem
         self._importer.submit(self._copy_sounds, conversation)
         return conversation.meta
 

@@ -7,6 +7,7 @@ Reading is strict about types, because an imported file is foreign: anything une
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict
 from typing import Any
@@ -119,6 +120,13 @@ def dumps(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
+def finite(number: float) -> float:
+    """The number as a float that a database can hold. Raises ValueError or OverflowError."""
+    if not math.isfinite(number):
+        raise ValueError("A number is not finite.")
+    return float(number)
+
+
 def _mapping(data: Any, what: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"Expected {what}, found something else.")
@@ -136,13 +144,15 @@ _ALLOWED = {
 
 def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     """`kind(**values)` with the plain fields' types checked."""
-    for name, value in values.items():
+    for name, value in list(values.items()):
         declared = kind.__annotations__.get(name)
         if declared is None:
             raise ValueError(f"{kind.__name__} has no field {name!r}.")
         allowed = _ALLOWED.get(str(declared))
         if allowed and (not isinstance(value, allowed) or isinstance(value, bool)):
             raise ValueError(f"Field {name!r} of {kind.__name__} has the wrong type.")
+        if declared == "float":
+            values[name] = finite(value)
     try:
         return kind(**values)
     except TypeError as problem:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -34,6 +35,7 @@ from app.store import records
 from app.store.attachments import AttachmentStore
 from app.store.files import write_atomic
 
+log = logging.getLogger(__name__)
 FORMAT = "facet-chat"
 VERSION = 1
 MAX_IMPORT_BYTES = 1 << 30
@@ -160,23 +162,55 @@ def _carried(conversation: Conversation, path_of: PathOf) -> dict[str, str]:
 def read(path: Path, conversation_id: str, attachments: AttachmentStore) -> Conversation:
     """Read a chat exported as JSON under new ids, its files into the store. Raises AppError."""
     try:
-        if path.stat().st_size > MAX_IMPORT_BYTES:
-            raise ValueError("the file is larger than 1 GB")
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise ValueError("it is no chat exported by Facet")
-        if data.get("version") != VERSION:
-            raise ValueError("it was written by a newer Facet")
+        data = _read_data(path)
         conversation = _conversation(data, conversation_id)
         _keep_files(data.get("attachments", {}), conversation, attachments)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
-        raise AppError(
-            f"“{path.name}” cannot be imported: {problem}.",
-            kind=ErrorKind.BAD_FILE,
-            remedy="Choose a chat that was exported as JSON.",
-            detail=repr(problem),
-        ) from problem
+    except _UnfitError as problem:
+        raise _not_imported(path, str(problem), problem) from problem
+    except OSError as problem:
+        raise _not_imported(path, (problem.strerror or str(problem)).lower(), problem) from problem
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as problem:
+        raise _not_imported(path, "it is damaged", problem) from problem
     return conversation
+
+
+class _UnfitError(Exception):
+    """Why a file is not taken, in words for the person."""
+
+
+def _not_imported(path: Path, reason: str, problem: Exception) -> AppError:
+    log.info("import refused", exc_info=problem)
+    return AppError(
+        f"“{path.name}” cannot be imported: {reason}.",
+        kind=ErrorKind.BAD_FILE,
+        remedy="Choose a chat that was exported as JSON.",
+        detail=repr(problem),
+    )
+
+
+def _read_data(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_IMPORT_BYTES:
+        raise _UnfitError("it is larger than 1 GB")
+    try:
+        data = _whole(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as problem:
+        raise _UnfitError("it is no chat exported by Facet, or it is damaged") from problem
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise _UnfitError("it is no chat exported by Facet")
+    if data.get("version") != VERSION:
+        raise _UnfitError("it was written by a newer Facet")
+    return data
+
+
+def _whole(data: Any) -> Any:
+    """JSON can escape half a surrogate pair, which neither a file nor the database can hold."""
+    if isinstance(data, dict):
+        return {key: _whole(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_whole(value) for value in data]
+    if isinstance(data, str) and not data.isascii():
+        return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return data
 
 
 def _conversation(data: dict[str, Any], conversation_id: str) -> Conversation:
@@ -187,17 +221,24 @@ def _conversation(data: dict[str, Any], conversation_id: str) -> Conversation:
     chosen: dict[str | None, str] = {}
     for parent, child in data["chosen"]:
         chosen[ids.get(parent) if parent else None] = ids.get(child, "")
-    return Conversation.from_messages(meta, fresh, chosen)
+    conversation = Conversation.from_messages(meta, fresh, chosen)
+    if not messages:
+        raise _UnfitError("there is no message in it")
+    if len(conversation.messages) < len(messages):
+        raise ValueError("a message answers one that is not before it")
+    return conversation
 
 
-def _meta(values: dict[str, Any], conversation_id: str) -> ConversationMeta:
+def _meta(values: Any, conversation_id: str) -> ConversationMeta:
+    if not isinstance(values, dict):
+        raise ValueError("what holds for the chat is missing")
     return ConversationMeta(
         id=conversation_id,
         title=str(values.get("title", "Imported chat"))[:200],
         system_prompt=str(values.get("system_prompt", "")),
         preset=records.preset_from_json(values["preset"]),
         think=bool(values.get("think", False)),
-        created=float(values.get("created", 0.0)),
+        created=records.finite(values.get("created", 0.0)),
         updated=time.time(),
     )
 

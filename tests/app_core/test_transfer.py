@@ -66,6 +66,23 @@ def test_html_is_inert(chat, make_message) -> None:
     assert "default-src 'none'" in page
 
 
+REASONS = {
+    "it is no chat exported by Facet.",
+    "it is no chat exported by Facet, or it is damaged.",
+    "it was written by a newer Facet.",
+    "there is no message in it.",
+    "it is damaged.",
+}
+
+
+def in_a_circle(messages: list[dict]) -> list[dict]:
+    return [{**message, "parent_id": messages[i - 1]["id"]} for i, message in enumerate(messages)]
+
+
+def dated(messages: list[dict], when: float) -> list[dict]:
+    return [{**message, "created": when} for message in messages]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -75,6 +92,15 @@ def test_html_is_inert(chat, make_message) -> None:
         lambda data: json.dumps({**data, "messages": [{"id": 1}]}),
         lambda data: json.dumps({**data, "messages": None}),
         lambda data: json.dumps({**data, "meta": {}}),
+        lambda data: json.dumps({**data, "meta": []}),
+        lambda data: json.dumps({**data, "meta": None}),
+        lambda data: json.dumps({**data, "meta": {**data["meta"], "created": 10**400}}),
+        lambda data: json.dumps({**data, "messages": []}),
+        lambda data: json.dumps({**data, "messages": in_a_circle(data["messages"])}),
+        lambda data: json.dumps({**data, "messages": [*data["messages"], data["messages"][0]]}),
+        lambda data: json.dumps({**data, "messages": dated(data["messages"], float("nan"))}),
+        lambda data: json.dumps({**data, "messages": dated(data["messages"], 10**400)}),
+        lambda data: json.dumps({**data, "messages": [{**data["messages"][0], "parts": [{}]}]}),
         lambda data: json.dumps({**data, "chosen": [1]}),
         lambda data: json.dumps({**data, "attachments": 5}),
         lambda data: "[" * 100_000,
@@ -86,7 +112,18 @@ def test_foreign_files_are_refused_in_one_sentence(chat, store, tmp_path: Path, 
     target.write_text(damage(json.loads(target.read_text())))
     with pytest.raises(AppError, match="cannot be imported") as caught:
         read(target, "x", store)
-    assert "\n" not in caught.value.failure.message
+    reason = caught.value.failure.message.removeprefix("“chat.json” cannot be imported: ")
+    assert reason in REASONS
+
+
+def test_half_a_letter_does_not_spoil_a_chat(chat, make_message, store, tmp_path: Path) -> None:
+    chat.add(make_message(chat.leaf_id, "both halves 𝄞, one half HALF"))
+    target = tmp_path / "chat.json"
+    export(chat, target, store.path)
+    target.write_text(target.read_text().replace("HALF", "\\ud800").replace("Lease", "\\udc00"))
+    again = read(target, "x", store)
+    assert again.path()[-1].text == "both halves 𝄞, one half \ufffd"
+    assert again.meta.title == "\ufffd"
 
 
 def test_a_forged_hash_in_an_import_is_refused(chat, make_message, store, tmp_path: Path) -> None:
