@@ -164,6 +164,8 @@ class LiveSession:
         """Open the engine's session and the loudspeaker; devices are added afterwards."""
         self._runner.start()
         self.open_engine(conversation_id, messages)
+        if self._voice:
+            self._voice.warm_up()
         self.speaker.start()
 
     def open_engine(self, conversation_id: str, messages: tuple[PromptMessage, ...]) -> None:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 20.0
 _WORDS_PER_MINUTE = 175
+_NO_TICKET = 0
+"""Replies are numbered from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,10 @@ class SpeechWorker:
     def speak(self, ticket: int, piece: Piece, language: str) -> None:
         """Queue a piece."""
         self._queue.put((ticket, piece, language))
+
+    def warm_up(self) -> None:
+        """Have the engine load its voice before the first answer; the sound is of no ticket."""
+        self.speak(_NO_TICKET, Piece("Yes.", 0, "Yes."), "en")
 
     def cancel(self) -> None:
         """Forget what is queued."""

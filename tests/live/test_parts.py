@@ -274,7 +274,7 @@ def test_a_louder_echo_is_told_from_a_voice_by_ducking():
 
 def test_a_weak_echo_hides_nobody():
     far = np.tile(say("Every night the lamp turns slowly over the sea."), 2)
-    near = say("Stop please, I have another question.") * np.float32(0.1)
+    near = say("Stop please, I have another question.") * np.float32(0.15)
     room, linear, surprise = Room(gain=0.17, decay_s=0.3), LinearEcho(), Surprise()
     noise = np.random.default_rng(0).standard_normal(len(far)).astype(np.float32) * 1e-4
     start, heard = 200, []
