@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             sys.stderr.write(f"facet transcribe: {problem}\n")
             failed += 1
             continue
+        if not lines:
+            sys.stderr.write(f"facet transcribe: no speech was found in “{path.name}”.\n")
         _write(path, name, WRITERS[args.format](lines), args, outputs)
     return 1 if failed else 0
 

@@ -10,8 +10,10 @@ from app.live.buffers import RATE
 from app.live.vad import WINDOW, VoiceDetector
 
 _LONGEST_S = 28.0
-_SHORTEST_S = 12.0
-_PAUSE_WINDOWS = 8
+_PAUSES_S = ((12.0, 0.25), (4.0, 0.6), (1.0, 1.0))
+"""A clip at least so long ends at the first pause of so long: few clips, but no line over several
+sentences of somebody who speaks slowly."""
+_SHORTEST_S = _PAUSES_S[0][0]
 _MARGIN_S = 0.2
 _OVERLAP_S = 0.5
 _BLOCK = 256
@@ -40,8 +42,8 @@ def cut_at_pauses(
 ) -> list[Segment]:
     """Cut a recording (float32 16 kHz) of any length into clips of at most 28 s.
 
-    Silence at both ends is left out. A clip ends at the first pause of a quarter second once it is
-    12 s long, else at the last shorter pause, else it is cut with half a second of overlap.
+    Silence at both ends is left out. A clip ends at the first pause that is long enough for its
+    length (`_PAUSES_S`), else at the last shorter one, else it is cut with 0.5 s of overlap.
     """
     return list(segments(pcm, probability))
 
@@ -92,15 +94,18 @@ def _end_of_clip(windows: Sequence[bool], start: int) -> tuple[int, bool]:
     for i in range(start, min(len(windows), start + longest)):
         quiet = 0 if windows[i] else quiet + 1
         last_speech = i if windows[i] else last_speech
-        if i - start >= shortest and quiet >= _PAUSE_WINDOWS:
+        if _is_end(i - start, quiet):
             return last_speech + 1, True
         if quiet >= 2 and i - start >= shortest // 2:
             last_pause = i
-        if quiet * WINDOW > 2 * RATE:
-            return last_speech + 1, True
     if start + longest >= len(windows):
         return last_speech + 1, True
     return (last_pause, True) if last_pause else (start + longest, False)
+
+
+def _is_end(length: int, quiet: int) -> bool:
+    seconds, pause = length * WINDOW / RATE, quiet * WINDOW / RATE
+    return any(seconds >= least and pause >= enough for least, enough in _PAUSES_S)
 
 
 def _with_margin(start: int, stop: int, overlap: int, total: int, earliest: int) -> Segment:

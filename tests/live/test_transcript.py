@@ -74,3 +74,10 @@ def test_formats():
         "1\n00:00:00,500 --> 00:00:03,250\nHello <b>\n\n2\n01:01:01,000"
     )
     assert "WEBVTT\n\n00:00:00.500 --> 00:00:03.250\nHello &lt;b&gt;\n" in as_vtt(lines)
+
+
+def test_sentences_of_a_slow_speaker_are_lines_of_their_own():
+    pcm = talk(*[(1.5, True), (1.2, False)] * 3, *[(2.4, True), (0.3, False)] * 4)
+    lengths = [(s.stop - s.start) / RATE for s in cut_at_pauses(pcm, loud)]
+    assert len(lengths) == 4, "short pauses do not end a short clip"
+    assert max(lengths[:3]) < 2.5
