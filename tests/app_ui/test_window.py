@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from PIL import Image as PilImage
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import (
     QColor,
@@ -192,6 +194,30 @@ def test_a_drag_dims_the_window_and_a_drop_attaches(window, qtbot, picture) -> N
     assert drafts.items()[0].detail is ImageDetail.FINE
     window.chat_page.composer._chips[0].removed.emit(drafts.items()[0].id)
     assert drafts.items() == []
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_every_attached_file_can_be_seen_or_scrolled_to(window, qtbot, tmp_path, scale) -> None:
+    """Also large text in the smallest window, and a file that is refused with many words."""
+    window.resize(880, 600)
+    window.theme.set_scale(scale)
+    drafts, composer = window.state.chat.drafts, window.chat_page.composer
+    folder = tmp_path / "dropped"
+    folder.mkdir()
+    PilImage.new("RGB", (64, 64), "teal").save(folder / "a picture with a long name.png")
+    (folder / "nothing.bin").write_bytes(bytes(range(256)))
+    (folder / "words.txt").write_text("some words")
+    window.open_files([str(path) for path in sorted(folder.iterdir())])
+    qtbot.waitUntil(lambda: len(drafts.items()) == 3 and drafts.all_settled, timeout=30_000)
+    tray, inner = composer._tray, composer._tray.widget()
+
+    def seen(chip: QWidget) -> bool:
+        whole = chip.height() >= chip.layout().heightForWidth(chip.width())
+        return whole and inner.rect().contains(chip.geometry())
+
+    qtbot.waitUntil(lambda: all(map(seen, composer._chips)), timeout=30_000)
+    qtbot.waitUntil(lambda: inner.width() <= tray.viewport().width(), timeout=30_000)
+    qtbot.waitUntil(lambda: tray.geometry().bottom() <= composer.edit.y(), timeout=30_000)
 
 
 def test_what_a_drop_will_do() -> None:

@@ -145,6 +145,7 @@ class ChatPage(QWidget):
         self._models.state_changed.connect(self._on_model)
         self._settings.changed.connect(self._on_setting)
         self._theme.changed.connect(self._fit_composer)
+        self._theme.changed.connect(self._on_drafts)
         self.empty.chosen.connect(self._on_suggestion)
         composer.send.connect(self._on_send)
         composer.stop.connect(chat.stop)
@@ -398,6 +399,7 @@ class ChatPage(QWidget):
         # Margins, not fixed widths: those would keep the window from becoming narrower.
         side = max(SIDE_MARGIN, (self.width() - self.transcript.wanted_width()) // 2)
         self._foot.setContentsMargins(side, 0, side, SIDE_MARGIN)
+        self.composer.set_most_height(self.height() // 3)
 
     def show_failure(self, failure: Failure) -> None:
         """Something outside a message went wrong: say it in one line."""

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.controllers.drafts import Draft
-from app.ui.chat.draft_chip import DraftChip
+from app.ui.chat.draft_chip import CHIP_WIDTH, DraftChip
 from app.ui.theme import LINE_HEIGHT, Theme
 from app.ui.widgets.buttons import IconButton
 from app.ui.widgets.labels import Card, Label
@@ -24,7 +24,6 @@ from app.ui.widgets.labels import Card, Label
 MAX_LINES = 8
 HINT = "Ask, drop or paste anything …"
 SHORT_HINT = "Ask …"
-CHIPS_PER_ROW = 2
 MAX_TRAY_HEIGHT = 180
 ENTER_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
@@ -146,6 +145,7 @@ class Composer(Card):
         self._obstacle = ""
         self._has_files = False
         self._chips: list[DraftChip] = []
+        self._room = (theme.px(540), theme.px(MAX_TRAY_HEIGHT))
         self.edit = ComposerEdit(theme)
         self._editing = self._build_editing()
         self._tray = self._build_tray()
@@ -174,10 +174,10 @@ class Composer(Card):
         self._grid = QGridLayout(inner)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(self._theme.px(8))
-        self._grid.setColumnStretch(CHIPS_PER_ROW, 1)
         area = QScrollArea()
         area.setWidget(inner)
         area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setAccessibleName("Attached files")
         area.hide()
@@ -249,17 +249,46 @@ class Composer(Card):
             chip.hide()
             chip.deleteLater()
         self._chips = [DraftChip(self._theme, draft, show_details=show_details) for draft in drafts]
-        for index, chip in enumerate(self._chips):
+        for chip in self._chips:
             chip.removed.connect(self.draft_removed)
             chip.detail_chosen.connect(self.detail_chosen)
             chip.transcribe_wanted.connect(self.transcribe_wanted)
-            self._grid.addWidget(chip, index // CHIPS_PER_ROW, index % CHIPS_PER_ROW)
-            chip.show()  # at once: a layout counts what is not shown yet as nothing
         self._has_files = any(draft.part() is not None for draft in drafts)
-        needed = self._grid.sizeHint().height()
-        self._tray.setFixedHeight(min(needed, self._theme.px(MAX_TRAY_HEIGHT)))
         self._tray.setVisible(bool(drafts))
+        self._lay_out()
         self._update_send()
+
+    def set_most_height(self, height: int) -> None:
+        """The files scroll where they would take more than this many pixels."""
+        self._fit(self._room[0], min(height, self._theme.px(MAX_TRAY_HEIGHT)))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Files beside each other as far as there is room."""
+        super().resizeEvent(event)
+        bar = self._tray.verticalScrollBar().sizeHint().width()
+        self._fit(self.layout().contentsRect().width() - bar, self._room[1])
+
+    def _fit(self, width: int, height: int) -> None:
+        if (width, height) != self._room:
+            self._room = (width, height)
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Files beside each other; one that is refused has a line of its own for its words."""
+        width, height = self._room
+        columns = max(1, width // (self._theme.px(CHIP_WIDTH) + self._grid.spacing()))
+        row = column = 0
+        for chip in self._chips:
+            chip.fit(width)
+            if column and (chip.refused or column == columns):
+                row, column = row + 1, 0
+            span = columns if chip.refused else 1
+            self._grid.addWidget(chip, row, column, 1, span, Qt.AlignmentFlag.AlignLeft)
+            chip.show()  # at once: a layout counts what is not shown yet as nothing
+            column += span
+        for each in range(self._grid.columnCount()):
+            self._grid.setColumnStretch(each, int(each == columns - 1))
+        self._tray.setFixedHeight(min(self._grid.sizeHint().height(), height))
 
     def _on_focus(self, focused: bool) -> None:
         self.setProperty("focused", "true" if focused else "false")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize, Signal
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QImage, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QVBoxLayout, QWidget
 
@@ -15,6 +15,8 @@ from app.ui.widgets.buttons import IconButton
 from app.ui.widgets.labels import Card, ElidedLabel, Label
 
 THUMBNAIL = 44
+CHIP_WIDTH = 220
+REFUSED_WIDTH = 340
 LONG_SECONDS = 30.0
 WITH_SOUND = (MediaKind.AUDIO, MediaKind.VIDEO)
 KIND_ICONS = {
@@ -99,7 +101,7 @@ class DraftChip(Card):
         super().__init__("well")
         self._theme = theme
         self._draft = draft
-        refused = bool(draft.refused)
+        self.refused = refused = bool(draft.refused)
         self.setAccessibleName(f"Attached {draft.name}")
         row = QHBoxLayout(self)
         row.setContentsMargins(*[theme.px(4)] * 4)
@@ -115,7 +117,14 @@ class DraftChip(Card):
         remove = IconButton(theme, "x", f"Remove {draft.name}", size=14)
         remove.clicked.connect(lambda: self.removed.emit(draft.id))
         row.addWidget(remove)
-        self.setFixedWidth(theme.px(340 if refused else 220))
+        self.fit(theme.px(REFUSED_WIDTH))
+
+    def fit(self, room: int) -> None:
+        """As wide as its kind wants, and no wider than `room` pixels."""
+        wanted = self._theme.px(REFUSED_WIDTH if self.refused else CHIP_WIDTH)
+        width = min(wanted, room)
+        self.setFixedWidth(width)
+        self.setMinimumHeight(max(0, self.layout().heightForWidth(width)))
 
     @property
     def _is_long(self) -> bool:
@@ -140,7 +149,8 @@ class DraftChip(Card):
         elif draft.attachment is not None and draft.attachment.kind is MediaKind.IMAGE:
             detail = DetailButton(draft.detail, show_details=show_details)
             detail.chosen.connect(lambda choice: self.detail_chosen.emit(draft.id, choice))
-            column.addWidget(detail)
+            # Aligned: a button that cannot grow would else keep the whole column narrow.
+            column.addWidget(detail, 0, Qt.AlignmentFlag.AlignLeft)
         else:
             column.addWidget(Label(self._facts(), "caption"))
         return column

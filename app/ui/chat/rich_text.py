@@ -44,6 +44,7 @@ class RichText(QTextBrowser):
         self._stream = MarkdownStream()
         self._copy_buttons: list[QToolButton] = []
         self._natural_height = 0
+        self._prose = 0
         self.setProperty("kind", "message")
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setOpenLinks(False)
@@ -96,11 +97,16 @@ class RichText(QTextBrowser):
         self.setLineWrapMode(QTextEdit.LineWrapMode.FixedPixelWidth)
         self.setLineWrapColumnOrWidth(width)
 
-    def set_width(self, width: int) -> None:
-        """Lay the text out for `width` pixels and take the height that needs."""
-        if width == self.width() and self._natural_height:
+    def set_width(self, width: int, prose: int = 0) -> None:
+        """Lay the text out for `width` pixels and take the height that needs.
+
+        prose: room for the lines of prose, where tables need more than there is.
+        """
+        if (width, prose) == (self.width(), self._prose) and self._natural_height:
             return
-        self._writer.set_measure_margin(max(0, width - self._theme.measure()))
+        self._prose = prose
+        measure = min(self._theme.measure(), prose or width)
+        self._writer.set_measure_margin(max(0, width - measure))
         self._wrap_at(width)
         self._rewrite()
 

@@ -20,6 +20,7 @@ from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Card, IconLabel, Label
 from app.ui.widgets.notices import NoticeBar
 from app.ui.widgets.scrolled import scrolled
+from app.ui.widgets.turning_row import TurningRow
 
 PAGE_WIDTH = 700
 _MARKS = {
@@ -49,10 +50,12 @@ class DoctorPage(QWidget):
         column = QVBoxLayout(inner)
         column.setContentsMargins(24, 20, 24, 32)
         column.setSpacing(theme.px(8))
-        head = QHBoxLayout()
-        head.addWidget(Label("Doctor", "title"), 1)
+        buttons = QWidget()
+        row = QHBoxLayout(buttons)
+        row.setContentsMargins(0, 0, 0, 0)
         self.copy_button = TextButton(theme, "Copy", icon_name="copy")
-        self.zip_button = TextButton(theme, "Save for a report …")
+        self.zip_button = TextButton(theme, "Save …")
+        self.zip_button.setAccessibleName("Save for a report …")
         self.zip_button.setToolTip("Report and logs in one file, without your chats")
         self.again_button = TextButton(theme, "Look again")
         for button, call in (
@@ -61,8 +64,8 @@ class DoctorPage(QWidget):
             (self.again_button, self._doctor.run),
         ):
             button.clicked.connect(lambda _checked=False, call=call: call())
-            head.addWidget(button)
-        column.addLayout(head)
+            row.addWidget(button)
+        column.addWidget(TurningRow(theme, Label("Doctor", "title"), buttons))
         self._state = Label("", "secondary", wrap=True)
         column.addWidget(self._state)
         self._list = QVBoxLayout()
@@ -102,7 +105,7 @@ class DoctorPage(QWidget):
         grid = QGridLayout()
         grid.setHorizontalSpacing(theme.px(12))
         grid.setVerticalSpacing(theme.px(6))
-        grid.setColumnMinimumWidth(0, theme.px(150))
+        grid.setColumnMinimumWidth(0, theme.px(110))
         grid.setColumnStretch(1, 1)
         for row, finding in enumerate(section.findings):
             self._finding(grid, row, finding)

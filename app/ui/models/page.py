@@ -22,6 +22,7 @@ from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Label
 from app.ui.widgets.notices import ErrorCard, NoticeBar
 from app.ui.widgets.scrolled import scrolled
+from app.ui.widgets.turning_row import TurningRow
 
 PAGE_WIDTH = 760
 USUAL_VERSION = "4bit"
@@ -74,13 +75,13 @@ class ModelsPage(QWidget):
         self._column.addWidget(self.all_button, 0, Qt.AlignmentFlag.AlignLeft)
         self._column.addSpacing(theme.px(16))
         self._column.addWidget(Label("Add another model", "section"))
-        self._column.addLayout(self._build_add())
+        self._column.addWidget(self._build_add())
         self._column.addStretch()
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scrolled(inner, "Models"))
 
-    def _build_add(self) -> QHBoxLayout:
+    def _build_add(self) -> TurningRow:
         self.repo_field = QLineEdit()
         self.repo_field.setAccessibleName("Name on Hugging Face")
         self.repo_field.setPlaceholderText("Name on Hugging Face, such as mlx-community/…")
@@ -90,12 +91,13 @@ class ModelsPage(QWidget):
         self.repo_field.returnPressed.connect(self._add_repo)
         add.clicked.connect(self._add_repo)
         folder.clicked.connect(self._add_folder)
-        row = QHBoxLayout()
+        buttons = QWidget()
+        row = QHBoxLayout(buttons)
+        row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(self._theme.px(8))
-        row.addWidget(self.repo_field, 1)
         row.addWidget(add)
         row.addWidget(folder)
-        return row
+        return TurningRow(self._theme, self.repo_field, buttons)
 
     def refresh(self) -> None:
         """Show the models as they are now."""

@@ -45,7 +45,7 @@ class DevicePage(QWidget):
         back.setAccessibleName("Back to the settings")
         back.clicked.connect(self.back)
         column.addWidget(back, 0, Qt.AlignmentFlag.AlignLeft)
-        column.addWidget(Label("Microphone, speaker and camera", "title"))
+        column.addWidget(Label("Microphone, speaker and camera", "title", wrap=True))
         words = "Nothing of this is kept, and no model listens or looks."
         column.addWidget(Label(words, "secondary", wrap=True))
         for title, card in (

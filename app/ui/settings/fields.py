@@ -144,7 +144,7 @@ class NumberField(Field):
         self.slider.setRange(low, high)
         self.slider.setSingleStep(step)
         self.slider.setPageStep(step)
-        self.slider.setFixedWidth(theme.px(120))
+        self.slider.setFixedWidth(theme.px(100))
         self.slider.setTracking(False)
         self.slider.valueChanged.connect(lambda n: self.spin.setValue(round(n / step) * step))
         self.spin.valueChanged.connect(self.slider.setValue)
