@@ -86,6 +86,7 @@ def libraries(heic: str) -> dict:
         "multimedia": _multimedia(),
         "portaudio": importlib.import_module("sounddevice").get_portaudio_version()[1],
         "opencv_png": _opencv_png(),
+        "opencv_missing": _opencv_missing(),
         "child": _child(),
         "modules": sorted(name for name in list(sys.modules) if _from_file(name)),
     }
@@ -209,6 +210,20 @@ def _opencv_png() -> int:
 
     done, data = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))
     return len(io.BytesIO(data).getvalue()) if done else 0
+
+
+def _opencv_missing() -> list:
+    """Names of OpenCV in our code that this build of it, made of few modules, does not have."""
+    import re
+
+    import cv2
+
+    root = Path(importlib.import_module("app").__file__).parents[1]
+    names = set()
+    for package in ("app", "mlx_gemma4"):
+        for path in (root / package).rglob("*.py"):
+            names |= set(re.findall(r"\bcv2\.([A-Za-z_]\w*)", path.read_text(encoding="utf-8")))
+    return sorted(name for name in names if not hasattr(cv2, name))
 
 
 def _child() -> list:

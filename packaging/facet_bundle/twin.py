@@ -157,6 +157,8 @@ def libraries(twin: Twin, heic: Path) -> tuple[list[Finding], list[str]]:
     missing = {"png", "jpeg", "webp", "svg", "gif"} - set(seen["pictures"])
     if missing or not seen["opencv_png"]:
         found.append(Finding("twin", "pictures", f"formats missing: {sorted(missing)}"))
+    if seen["opencv_missing"]:
+        found.append(Finding("twin", "opencv", f"lacks {', '.join(seen['opencv_missing'])}"))
     if seen["maths"] > 1e-4:
         found.append(Finding("twin", "mlx", f"is off by {seen['maths']} on the CPU"))
     if seen["multimedia"] != [True, True, True]:
