@@ -19,6 +19,7 @@ from app.documents.types import (
     DocumentInfo,
     DocumentProblem,
     PageFacts,
+    PageLayer,
     PagePart,
     PagePicture,
     PageText,
@@ -123,6 +124,11 @@ class DocumentHost:
         """The text layer of a PDF page in reading order; empty where there is none."""
         value, _ = self._ask("lines", _name(path), page=page)
         return tuple(wire.line_of(line) for line in value)
+
+    def layer(self, path: str | Path, page: int) -> PageLayer:
+        """The text layer of a PDF page with its tables."""
+        value, _ = self._ask("layer", _name(path), page=page)
+        return wire.layer_of(value)
 
     def text(self, path: str | Path) -> str:
         """A document of kind TEXT as Markdown."""

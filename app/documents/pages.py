@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from app.documents.types import WHOLE, Box, DocumentError, DocumentInfo, DocumentProblem, TextLine
+from app.documents.types import (
+    WHOLE,
+    Box,
+    DocumentError,
+    DocumentInfo,
+    DocumentProblem,
+    PageLayer,
+    TextLine,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +36,10 @@ class PageSource(Protocol):
 
     def lines(self, page: int) -> tuple[TextLine, ...]:
         """The text layer in reading order; empty where there is none."""
+        ...
+
+    def layer(self, page: int) -> PageLayer:
+        """The text layer with its tables."""
         ...
 
     def is_picture(self, page: int) -> bool:

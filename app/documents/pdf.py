@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,10 @@ import numpy as np
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from app.documents.layer import page_layer
 from app.documents.pages import check_page
+from app.documents.pdf_rulings import rulings
+from app.documents.pdf_text import glyphs, raw_lines, text_line
 from app.documents.sizing import part_in_pixels
 from app.documents.types import (
     WHOLE,
@@ -22,6 +27,7 @@ from app.documents.types import (
     DocumentInfo,
     DocumentKind,
     DocumentProblem,
+    PageLayer,
     TextLine,
 )
 
@@ -31,10 +37,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_PAGES = 5000
-MOST_CHARACTERS = 200_000  # of one page's text layer
 MOST_OBJECTS = 3000  # looked at to tell a scan from a page drawn by a program
 SCAN_SHARE = 0.6  # of the page covered by one picture
 FALLBACK_SIZE = (612.0, 792.0)  # points: US letter, the format's own default
+SAMPLED_CHARACTERS = 400  # looked at to tell which way up a page's text stands
+LEAST_SAMPLED = 20
+UPRIGHT_SHARE = 0.9
 _VISIBLE_MODES = (
     pdfium.FPDF_TEXTRENDERMODE_FILL,
     pdfium.FPDF_TEXTRENDERMODE_STROKE,
@@ -60,6 +68,7 @@ class PdfSource:
             self._title(),
             _notices(declared, pages),
         )
+        self._upright: set[int] = set()
 
     def size(self, page: int) -> tuple[float, float]:
         """See `PageSource`."""
@@ -85,9 +94,23 @@ class PdfSource:
         with self._page(page) as opened:
             text = opened.get_textpage()
             try:
-                return tuple(_lines(text, _Place(opened)))
+                place = _Place(opened)
+                return tuple(text_line(line, place) for line in raw_lines(text))
             finally:
                 text.close()
+
+    def layer(self, page: int) -> PageLayer:
+        """See `PageSource`."""
+        with self._page(page) as opened:
+            place, size = _Place(opened), _size(opened)
+            text = opened.get_textpage()
+            try:
+                raw = list(raw_lines(text))
+            finally:
+                text.close()
+            lines = [text_line(line, place) for line in raw]
+            letters = [g for n, line in enumerate(raw) for g in glyphs(line, n, place, size)]
+            return page_layer(lines, letters, rulings(opened, place, size), size)
 
     def is_picture(self, page: int) -> bool:
         """See `PageSource`."""
@@ -108,6 +131,9 @@ class PdfSource:
             message = f"Page {page + 1} of “{self._name}” is damaged and cannot be opened."
             raise DocumentError(DocumentProblem.BROKEN, message, str(problem)) from problem
         try:
+            if page not in self._upright:
+                self._upright.add(page)
+                _turn_upright(opened)
             yield opened
         finally:
             opened.close()
@@ -182,6 +208,36 @@ def _size(page: PdfPage) -> tuple[float, float]:
     return width, height
 
 
+def _turn_upright(page: PdfPage) -> None:
+    """Turn a page whose visible text would be shown sideways or upside down; the file stays.
+
+    PDFium keeps the turn with the open document. Scans are left alone: their hidden text goes with
+    the picture.
+    """
+    text = page.get_textpage()
+    try:
+        wanted = _upright_rotation(text)
+    finally:
+        text.close()
+    if wanted is not None and wanted != page.get_rotation() and not _is_scan(page):
+        page.set_rotation(wanted)
+
+
+def _upright_rotation(text: PdfTextPage) -> int | None:
+    """The page rotation at which nearly all of the text is upright; None where it is mixed."""
+    count = text.count_chars()
+    turns: Counter[int] = Counter()
+    for index in range(0, count, max(1, count // SAMPLED_CHARACTERS)):
+        if pdfium.FPDFText_GetUnicode(text, index) > 32:
+            # Clockwise, of the page's own space; -1 where it is not known.
+            quarters = pdfium.FPDFText_GetCharAngle(text, index) / (math.pi / 2)
+            turns[round(quarters) % 4 if abs(quarters - round(quarters)) < 0.02 else -1] += 1
+    ((turn, found),) = turns.most_common(1) or [(-1, 0)]
+    if turn < 0 or turns.total() < LEAST_SAMPLED or found < UPRIGHT_SHARE * turns.total():
+        return None
+    return -turn * 90 % 360
+
+
 class _Place:
     """Takes boxes of the page's own space (y upwards, before rotation) to fractions as shown."""
 
@@ -212,52 +268,6 @@ class _Place:
 
 def _clamp(value: float) -> float:
     return min(max(value, 0.0), 1.0)
-
-
-def _lines(text: PdfTextPage, place: _Place) -> Iterator[TextLine]:
-    """PDFium ends each line it saw with a line break of its own making."""
-    units: list[int] = []
-    boxes: list[tuple[float, float, float, float]] = []
-    count = min(text.count_chars(), MOST_CHARACTERS)
-    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    sides = [ctypes.byref(side) for side in (left, right, bottom, top)]
-    for index in range(count + 1):
-        unit = pdfium.FPDFText_GetUnicode(text, index) if index < count else 10
-        if unit in (10, 13):
-            if line := _line(units, boxes, place):
-                yield line
-            units, boxes = [], []
-        elif unit:
-            units.append(unit)
-            if unit > 32 and pdfium.FPDFText_GetCharBox(text, index, *sides):
-                boxes.append((left.value, bottom.value, right.value, top.value))
-
-
-def _line(
-    units: list[int], boxes: list[tuple[float, float, float, float]], place: _Place
-) -> TextLine | None:
-    string = _string(units).strip()
-    if not string or not boxes:
-        return None
-    box = place(
-        (
-            min(box[0] for box in boxes),
-            min(box[1] for box in boxes),
-            max(box[2] for box in boxes),
-            max(box[3] for box in boxes),
-        )
-    )
-    return TextLine(string, box, box[3] - box[1])
-
-
-def _string(units: list[int]) -> str:
-    """UTF-16 units or code points as text; a line-end hyphen stays one."""
-    data = b"".join(
-        unit.to_bytes(2, "little") if unit < 0x10000 else chr(unit).encode("utf-16-le")
-        for unit in units
-        if unit < 0x110000
-    )
-    return data.decode("utf-16-le", "replace").replace("\x02", "-").replace("\ufffe", "-")
 
 
 def _is_scan(page: PdfPage) -> bool:

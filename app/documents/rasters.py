@@ -19,6 +19,7 @@ from app.documents.types import (
     DocumentInfo,
     DocumentKind,
     DocumentProblem,
+    PageLayer,
     TextLine,
 )
 
@@ -82,6 +83,11 @@ class RasterSource:
         """A picture has no text layer."""
         check_page(self.info, page, self._name)
         return ()
+
+    def layer(self, page: int) -> PageLayer:
+        """A picture has no text layer."""
+        check_page(self.info, page, self._name)
+        return PageLayer()
 
     def is_picture(self, page: int) -> bool:
         """Always; whether it is a clean drawing is found out from its pixels."""

@@ -102,6 +102,10 @@ class DocumentReader:
         """A page's text layer."""
         return wire.plain(self._pages(path, password).lines(page)), b""
 
+    def do_layer(self, path: str, page: int, password: str = "") -> _Answer:
+        """A page's text layer with its tables."""
+        return wire.plain(self._pages(path, password).layer(page)), b""
+
     def do_text(self, path: str, password: str = "") -> _Answer:
         """A text document as Markdown."""
         from app.documents.texts import read_text

@@ -105,6 +105,8 @@ def _office(path: Path) -> str:
     for start, found in _OFFICE.items():
         if any(name.startswith(start) for name in names):
             return found
+    if {"content.xml", "META-INF/manifest.xml"} <= set(names):
+        raise _unsupported(path, "is an OpenDocument file; save it as DOCX, XLSX, PPTX or PDF")
     raise _unsupported(path, "is an archive or a format that cannot be read; unpack it first")
 
 

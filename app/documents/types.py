@@ -128,6 +128,39 @@ class TextLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table of a PDF's text layer. rows: cell texts, all of one length.
+
+    A cell that spans several columns or rows has its text in the first of them in reading order,
+    the others are empty. lines: of the text in its cells. at: how many lines of the page outside
+    tables come before it.
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    box: Box
+    lines: tuple[TextLine, ...] = ()
+    at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PageLayer:
+    """A page's text layer in reading order. lines: those that stand in no table."""
+
+    lines: tuple[TextLine, ...] = ()
+    tables: tuple[TextTable, ...] = ()
+
+    @property
+    def all_lines(self) -> tuple[TextLine, ...]:
+        """Lines in tables among the others."""
+        found: list[TextLine] = []
+        before = 0
+        for table in self.tables:
+            found += [*self.lines[before : table.at], *table.lines]
+            before = table.at
+        return (*found, *self.lines[before:])
+
+
+@dataclass(frozen=True, slots=True)
 class PagePicture:
     """RGB, 8 bits, rows top down, width · height · 3 bytes."""
 

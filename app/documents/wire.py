@@ -19,6 +19,7 @@ from app.documents.types import (
     DocumentKind,
     DocumentProblem,
     PageFacts,
+    PageLayer,
     PagePicture,
     PageText,
     Preparation,
@@ -26,6 +27,7 @@ from app.documents.types import (
     ReadingDetail,
     SearchablePdf,
     TextLine,
+    TextTable,
 )
 
 LENGTHS = struct.Struct(">II")  # of the header and of what follows it
@@ -155,6 +157,23 @@ def box_of(value: list[Any]) -> Box:
 def line_of(value: dict[str, Any]) -> TextLine:
     """A line of a text layer."""
     return TextLine(str(value["text"]), box_of(value["box"]), float(value["size"]))
+
+
+def layer_of(value: dict[str, Any]) -> PageLayer:
+    """A page's text layer."""
+    return PageLayer(
+        tuple(line_of(line) for line in value["lines"]),
+        tuple(_table_of(table) for table in value["tables"]),
+    )
+
+
+def _table_of(value: dict[str, Any]) -> TextTable:
+    return TextTable(
+        tuple(tuple(str(cell) for cell in row) for row in value["rows"]),
+        box_of(value["box"]),
+        tuple(line_of(line) for line in value["lines"]),
+        int(value["at"]),
+    )
 
 
 def page_text_of(value: dict[str, Any]) -> PageText:

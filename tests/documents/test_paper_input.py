@@ -10,9 +10,11 @@ import numpy as np
 import pikepdf
 import pytest
 from PIL import Image, ImageDraw
+from reportlab.pdfgen.canvas import Canvas
 
 from app.documents.host import DocumentHost
 from app.documents.intake import expand
+from app.documents.pdf_text import string
 from app.documents.sizing import budget_area, wanted_size
 from app.documents.types import DocumentError, DocumentKind, DocumentProblem, PagePart
 from mlx_gemma4.image_processing import BUDGETS, resized_size
@@ -115,6 +117,45 @@ def test_rotated_pages_are_shown_upright_with_their_text(host, tmp_path, degrees
     assert np.allclose(line.box, (left, top, right, bottom), atol=0.02)
     width, height = host.facts(path, 0).width, host.facts(path, 0).height
     assert (width > height) == (degrees in (90, 270))
+
+
+SIDEWAYS = ["Quarterly report of the house", "The tenant pays 840 euros", "and so on and so on"]
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_pages_whose_text_lies_sideways_are_turned_upright(host, tmp_path, degrees):
+    """A sheet fed the wrong way round: text and places are those of the upright page."""
+    flat = text_pdf(tmp_path / "flat.pdf", [SIDEWAYS])
+    path = tmp_path / "turned.pdf"
+    run("qpdf", f"--rotate={degrees}:1", str(flat), str(path))
+    upright = host.lines(flat, 0)
+    turned = host.lines(path, 0)
+    assert [line.text for line in turned] == SIDEWAYS
+    for line, same in zip(turned, upright, strict=True):
+        assert np.allclose(line.box, same.box, atol=0.01)
+        assert np.isclose(line.size, same.size, atol=0.001)
+    assert host.facts(path, 0).height > host.facts(path, 0).width
+
+
+def test_text_in_two_directions_leaves_the_page_as_it_is(host, tmp_path):
+    path = tmp_path / "both.pdf"
+    canvas = Canvas(str(path), pagesize=(842, 595))
+    canvas.drawString(60, 500, "The greater part of it reads as usual, from left to right")
+    canvas.rotate(90)
+    canvas.drawString(60, -40, "and a long remark stands in the margin")
+    canvas.save()
+    host.open(path)
+    assert host.facts(path, 0).width > host.facts(path, 0).height
+
+
+def test_size_of_print_does_not_depend_on_the_letters(host, tmp_path):
+    path = text_pdf(tmp_path / "a.pdf", [["on a new sea we can swim", "Ägypten (größer), jq"]])
+    low, high = host.lines(path, 0)
+    assert np.isclose(low.size, high.size, rtol=0.02)
+
+
+def test_marks_of_lists_from_symbol_fonts_are_bullets():
+    assert string([0xF0B7, 0x20, 0x61]) == "• a"
 
 
 def test_cropped_page_keeps_places_right(host, tmp_path):

@@ -193,6 +193,15 @@ def test_huge_pages_are_placed_in_bounded_time():
     assert " ".join(line.text for line in few) == " ".join(lines[:3])
 
 
+def test_cells_that_share_a_place_keep_a_gap():
+    """Seen as one piece of writing; whoever takes the text out finds words, not one long word."""
+    box = (0.1, 0.1, 0.9, 0.13)
+    item, euro = place(["Item", "Euro"], [box], 0.7)
+    letter = (item.box[2] - item.box[0]) / 4
+    assert euro.box[0] - item.box[2] > 0.9 * letter
+    assert euro.box[2] <= box[2]
+
+
 def test_tables_are_placed_cell_by_cell():
     text = "# Head\n\n| a | b |\n|---|---|\n| 1 | two words |\n\n- item"
     assert text_lines(text) == ["Head", "a", "b", "1", "two words", "• item"]

@@ -7,8 +7,9 @@ from PySide6.QtGui import QGuiApplication, QPaintEvent
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from app.ui.documents.excerpt import MOST_CELLS, MOST_CHARACTERS, excerpt
-from app.ui.documents.page_text import PageTextView
+from app.ui.documents.page_text import MARGIN, PageTextView
 from app.ui.documents.progress import ProgressBar
+from app.ui.documents.reader_view import PictureFoot
 from app.ui.theme import Theme
 
 
@@ -87,3 +88,34 @@ def test_progress_waits_for_the_next_frame(qapp: QApplication) -> None:
     qapp.processEvents()
     assert Beside.painted > before
     window.close()
+
+
+def test_a_wide_table_keeps_its_words_whole_and_prose_its_width(view: PageTextView) -> None:
+    view.resize(300, 500)
+    view.show()
+    room = view.area.viewport().width()
+    view.show_text("Some words before the table, enough of them for several lines of prose.")
+    assert view.rendered.width() < room
+    view.show_text(f"{view._text}\n\n{table(3, 9)}")
+    assert view.rendered.width() > room
+    prose = view.rendered.document().begin().layout()
+    assert prose.lineCount() > 1
+    assert all(
+        prose.lineAt(line).naturalTextWidth() < room - 2 * MARGIN + 1
+        for line in range(prose.lineCount())
+    )
+    view.close()
+
+
+def test_the_foot_of_a_narrow_picture_shows_pictures_instead_of_words(qapp: QApplication) -> None:
+    foot = PictureFoot(Theme("light"))
+    foot.number.setText("299 / 300")
+    foot.resize(300, 40)
+    foot.show()
+    foot.show_preparation(True, undone=True)
+    assert foot.undo.text() == foot.before.text() == ""
+    assert foot.undo.accessibleName() == "Straighten again"
+    foot.resize(600, 40)
+    qapp.processEvents()
+    assert foot.undo.text() == "Straighten again"
+    foot.close()

@@ -173,9 +173,10 @@ def _shared(lines: list[str], box: Box) -> list[Placed]:
     left, top, right, bottom = box
     placed, at = [], left
     for line in lines:
-        end = at + (right - left) * (_length(line) + 1) / total
+        end = at + (right - left) * _length(line) / total
+        # A letter's width stays free: programs that take the text out see a space by its gap.
         placed.append(Placed(line, (at, top, end, bottom)))
-        at = end
+        at = end + (right - left) / total
     return placed
 
 

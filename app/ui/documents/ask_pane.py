@@ -367,8 +367,10 @@ def plan_words(plan: AskPlan) -> str:
         return "The text is known already: only the question is new."
     if plan.way is Way.WHOLE:
         return f"The whole text fits: {pages}{_time(plan)}."
+    chosen = "Page" if len(plan.pages) == 1 else "Pages"
+    verb = "was" if len(plan.pages) == 1 else "were"
     return (
-        f"Too long to read at once. Page {plan.ranges} of {plan.all_pages:,} were picked by "
+        f"Too long to read at once. {chosen} {plan.ranges} of {plan.all_pages:,} {verb} picked by "
         f"searching for the words of the question{_time(plan)}."
     )
 

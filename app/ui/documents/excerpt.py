@@ -1,4 +1,7 @@
-"""As much of a long text as a view lays out without a pause. Knows no Qt."""
+"""What a view shows of a page's Markdown: as much as it lays out without a pause, and how wide.
+
+Knows no Qt.
+"""
 
 from __future__ import annotations
 
@@ -45,3 +48,26 @@ def _table(lines: Sequence[str]) -> Sequence[str]:
     if len(lines) <= most:
         return lines
     return [*lines[: most - 1], f"| *… {len(lines) - most + 1:,} more rows* |"]
+
+
+def longest_words(text: str) -> list[list[str]]:
+    """For each table the longest word of each column: narrower it would be cut within words."""
+    tables: list[list[str]] = []
+    inside = False
+    for line in text.split("\n"):
+        if not line.lstrip().startswith("|"):
+            inside = False
+            continue
+        if not inside:
+            tables.append([])
+            inside = True
+        _widen(tables[-1], line.strip().strip("|").split("|"))
+    return tables
+
+
+def _widen(columns: list[str], cells: Sequence[str]) -> None:
+    columns += [""] * (len(cells) - len(columns))
+    for index, cell in enumerate(cells):
+        if set(cell) <= set(" :-"):  # the line under the head
+            continue
+        columns[index] = max([columns[index], *cell.split()], key=len)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
@@ -22,10 +22,13 @@ from app.store.documents import PageHit
 from app.ui.documents.words import document_words
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton, TextButton
+from app.ui.widgets.fitting_row import FittingRow
 from app.ui.widgets.labels import Card, ElidedLabel, IconLabel, Label
 from app.ui.widgets.scrolled import scrolled
+from app.ui.widgets.turning_row import TurningRow
 
 PAGE_WIDTH = 820
+SIDE, WELL = 24, 32
 SEARCH_DELAY_MS = 150
 MOST_ROWS = 200
 INVITATION = "Drop files or a folder here"
@@ -188,19 +191,20 @@ class DocumentsList(QWidget):
         inner = QWidget()
         inner.setMaximumWidth(theme.px(PAGE_WIDTH))
         column = QVBoxLayout(inner)
-        column.setContentsMargins(24, 20, 24, 32)
+        column.setContentsMargins(SIDE, 20, SIDE, 32)
         column.setSpacing(theme.px(8))
-        head = QHBoxLayout()
-        head.setSpacing(theme.px(8))
-        head.addWidget(Label("Documents", "title"), 1)
+        buttons = QWidget()
+        row = QHBoxLayout(buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.px(8))
         self.camera_button = TextButton(theme, "Photograph …", icon_name="camera")
         self.camera_button.setToolTip("Photograph pages with the camera")
         self.camera_button.clicked.connect(self.camera_wanted)
-        head.addWidget(self.camera_button)
+        row.addWidget(self.camera_button)
         self.open_button = TextButton(theme, "Open …", icon_name="plus")
         self.open_button.clicked.connect(self.files_wanted)
-        head.addWidget(self.open_button)
-        column.addLayout(head)
+        row.addWidget(self.open_button)
+        column.addWidget(TurningRow(theme, Label("Documents", "title"), buttons))
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search in all pages")
         self.search.setAccessibleName("Search in all pages")
@@ -223,7 +227,7 @@ class DocumentsList(QWidget):
         theme = self._theme
         card = Card("well")
         column = QVBoxLayout(card)
-        column.setContentsMargins(*[theme.px(32)] * 4)
+        column.setContentsMargins(*[theme.px(WELL)] * 4)
         column.setSpacing(theme.px(10))
         center = Qt.AlignmentFlag.AlignHCenter
         glyph = IconLabel(theme, "scan-text", "accent", 32)
@@ -232,22 +236,23 @@ class DocumentsList(QWidget):
         takes = Label(TAKES, "secondary", wrap=True)
         takes.setAlignment(center)
         column.addWidget(takes)
-        row = QHBoxLayout()
-        row.addStretch()
         choose = TextButton(theme, "Choose files …", "primary")
         choose.clicked.connect(self.files_wanted)
-        row.addWidget(choose)
         self.photograph_button = TextButton(theme, "Photograph a page …", icon_name="camera")
         self.photograph_button.clicked.connect(self.camera_wanted)
-        row.addWidget(self.photograph_button)
         self.sample_button = TextButton(theme, "Read the sample page")
         self.sample_button.clicked.connect(self.sample_wanted)
         self.sample_button.setVisible(self._has_sample)
-        row.addWidget(self.sample_button)
-        row.addStretch()
         column.addSpacing(theme.px(6))
-        column.addLayout(row)
+        self._ways = FittingRow(theme, choose, self.photograph_button, self.sample_button)
+        column.addWidget(self._ways, 0, center)
         return card
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The ways to a first document stand below each other where the page is narrow."""
+        super().resizeEvent(event)
+        page = min(self.width(), self._theme.px(PAGE_WIDTH))
+        self._ways.set_width(page - 2 * SIDE - 2 * self._theme.px(WELL))
 
     # --- rows ------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
+    QFontMetrics,
     QGuiApplication,
     QKeyEvent,
     QKeySequence,
@@ -16,11 +17,14 @@ from PySide6.QtWidgets import QFrame, QPlainTextEdit, QScrollArea, QStackedWidge
 
 from app.ui.chat.markdown import parse_blocks
 from app.ui.chat.rich_text import RichText
-from app.ui.documents.excerpt import excerpt
+from app.ui.documents.excerpt import excerpt, longest_words
 from app.ui.theme import Theme
 from app.ui.widgets.buttons import IconButton
 
 MARGIN = 20
+LEAST_WIDTH = 120
+MOST_WIDTH = 8000
+CELL_PADDING = 6
 SAVE_EVERY_MS = 800
 
 
@@ -127,14 +131,15 @@ class PageTextView(QStackedWidget):
         super().__init__()
         self._theme = theme
         self._text = ""
+        self._tables: list[list[str]] = []
         self.rendered = CopyableText(theme)
         self.rendered.copied.connect(self.copied)
         self.rendered.place_clicked.connect(self.place_clicked)
         self.area = QScrollArea()
         self.area.setAccessibleName("Text of the page")
         self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setCornerWidget(QWidget())
         self.area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
-        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._holder = QWidget()
         self.rendered.setParent(self._holder)
         self.rendered.move(MARGIN, MARGIN // 2)
@@ -162,6 +167,8 @@ class PageTextView(QStackedWidget):
         if self.editing:
             return
         self._text = text
+        self._tables = longest_words(excerpt(text))
+        self._fit_width()
         self.rendered.show_source(text)
         self._fit_holder()
 
@@ -199,16 +206,29 @@ class PageTextView(QStackedWidget):
         self._fit_width()
 
     def _fit_width(self) -> None:
-        room = self.area.viewport().width()
-        self.rendered.set_width(max(120, room - 2 * MARGIN))
+        room = max(LEAST_WIDTH, self.area.viewport().width() - 2 * MARGIN)
+        self.rendered.set_width(max(room, self._table_width()), room)
         self._fit_holder()
+
+    def _table_width(self) -> int:
+        """What the widest table needs to keep its words whole."""
+        font = self._theme.font("body")
+        font.setBold(True)  # as in the head of a table
+        metrics = QFontMetrics(font)
+        cell = 2 * self._theme.px(CELL_PADDING) + 4
+        widths = (
+            sum(metrics.horizontalAdvance(word) + cell for word in columns)
+            for columns in self._tables
+        )
+        return min(MOST_WIDTH, max(widths, default=0))
 
     def _fit_holder(self) -> None:
         room = self.area.viewport().width()
-        self._holder.resize(room, self.rendered.height() + 2 * MARGIN)
+        width = max(room, self.rendered.width() + 2 * MARGIN)
+        self._holder.resize(width, self.rendered.height() + 2 * MARGIN)
 
     def _restyle(self) -> None:
         self.editor.setFont(self._theme.font("code"))
         # A new width writes the text again with the new fonts and colours.
-        self.rendered.set_width(max(120, self.rendered.width() - 1))
+        self.rendered.set_width(max(LEAST_WIDTH, self.rendered.width() - 1))
         self._fit_width()

@@ -33,6 +33,7 @@ MOST_LIVE_SHARE = 0.1
 BAR_MS = 100
 WITH_THUMBNAILS = 620
 WITH_THREE = 980
+WITH_WORDS = 420
 
 
 class PictureFoot(QWidget):
@@ -46,6 +47,7 @@ class PictureFoot(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self._theme = theme
         self.back = IconButton(theme, "chevron-left", "Page before")
         self.on = IconButton(theme, "chevron-right", "Next page")
         self.number = Label("", "secondary")
@@ -58,6 +60,7 @@ class PictureFoot(QWidget):
         self.before.setToolTip("Look at the page as it was before it was straightened")
         self.undo = TextButton(theme, "Undo", "chip", icon_name="undo-2")
         self.undo.setToolTip("Read the page as it was")
+        self._before_words, self._undo_words = "Straightened", "Undo"
         self.back.clicked.connect(lambda: self.turned.emit(-1))
         self.on.clicked.connect(lambda: self.turned.emit(1))
         self.smaller.clicked.connect(lambda: self.zoomed.emit(1 / ZOOM_STEP))
@@ -78,7 +81,24 @@ class PictureFoot(QWidget):
         """Offer before and after where something was done to the picture."""
         self.before.setVisible(changed and not undone)
         self.undo.setVisible(changed or undone)
-        self.undo.set_text("Straighten again" if undone else "Undo")
+        self._undo_words = "Straighten again" if undone else "Undo"
+        self._fit_words()
+
+    def show_before(self, before: bool) -> None:
+        """Say which of the two pictures is on show."""
+        self._before_words = "As it was" if before else "Straightened"
+        self._fit_words()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """On a narrow page the buttons are pictures with names."""
+        super().resizeEvent(event)
+        self._fit_words()
+
+    def _fit_words(self) -> None:
+        narrow = self.width() < self._theme.px(WITH_WORDS)
+        for button, words in ((self.before, self._before_words), (self.undo, self._undo_words)):
+            button.setText("" if narrow else words)
+            button.setAccessibleName(words)
 
 
 class ReaderView(QWidget):
@@ -276,7 +296,7 @@ class ReaderView(QWidget):
 
     def _on_before(self, before: bool) -> None:
         self._show_before = before
-        self.foot.before.set_text("As it was" if before else "Straightened")
+        self.foot.show_before(before)
         self.picture.set_lines(())
         record = self._record()
         if record is not None and not before:
