@@ -23,7 +23,7 @@ _COMMANDS = {
     "ocr": ("app.cli.ocr", "read documents: text, tables, searchable PDFs"),
     "transcribe": ("app.cli.transcribe", "write down what is said in a recording"),
 }
-_ERROR = 2
+_ERROR, _INTERRUPTED = 2, 130
 # What Qt says of libraries it does without and of the decoder it found; warnings stay.
 _QUIET_QT = "qt.multimedia.symbolsresolver=false;qt.multimedia.ffmpeg.info=false"
 _EXAMPLES = """\
@@ -77,11 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     multiprocessing.freeze_support()
     os.environ.setdefault("QT_LOGGING_RULES", _QUIET_QT)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in _COMMANDS:
-        return _run_command(words[0], words[1:])
+    try:
+        if words and words[0] in _COMMANDS:
+            return _run_command(words[0], words[1:])
+        return _run_window(words)
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return _INTERRUPTED
+
+
+def _run_window(words: list[str]) -> int:
+    parser = make_parser()
     if words and not words[0].startswith("-"):
-        make_parser().error(_no_command(words[0]))
-    options = make_parser().parse_args(words)
+        parser.error(_no_command(words[0]))
+    options = parser.parse_args(words)
     from app.main import AppOptions, run
 
     return run(
@@ -119,8 +128,6 @@ def _run_command(name: str, words: list[str]) -> int:
     try:
         code = int(module.run(parser.parse_args(words)) or 0)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         # The reader of the pipe (head, less) has enough.
         _forget_output()

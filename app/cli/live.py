@@ -33,6 +33,7 @@ from app.services.playback import FileSpeaker, Playback, Speaker
 from app.services.speech import SpeechOptions, system_synth
 
 _SETTLE_MS = 2500
+_LONGEST_SECONDS = 1_000_000  # eleven days; a timer of Qt counts milliseconds in 32 bits
 EXAMPLES = """\
 examples:
   facet live                                 talk, until Ctrl-C
@@ -98,6 +99,8 @@ def _problem(args: argparse.Namespace) -> str:
         return "--fps must be between 0.2 and 2."
     if not 0.5 <= args.rate <= 2:
         return "--rate must be between 0.5 and 2."
+    if not 0 <= args.seconds <= _LONGEST_SECONDS:
+        return f"--seconds must be between 0 (no end) and {_LONGEST_SECONDS:,}."
     return ""
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +129,18 @@ def test_a_folder_too_large_is_said(facet, monkeypatch):
     assert "Only the first 1 files are read" in err
 
 
+def test_an_opendocument_file_is_called_by_its_name(facet):
+    with zipfile.ZipFile("a.odt", "w") as file:
+        file.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        for name in ("content.xml", "META-INF/manifest.xml"):
+            file.writestr(name, "<x/>")
+    code, _, err = facet("ocr", "a.odt")
+    assert code == 1
+    assert err == (
+        "facet ocr: “a.odt” is an OpenDocument file; save it as DOCX, XLSX, PPTX or PDF.\n"
+    )
+
+
 def test_a_document_of_one_page_has_one_page(facet):
     reader_files.scan(Path("scan.pdf"), 1)
     code, _, err = facet("ocr", "scan.pdf", "--pages", "3")
@@ -172,4 +186,4 @@ def test_a_silent_film_is_said_to_be_silent(talk):
     code, out, err = talk("transcribe", "film.mp4", "talk.wav")
     assert (code, out) == (1, "[00:00:00] hello\n")
     assert err.startswith('facet transcribe: "film.mp4" has no sound')
-    assert "convert" not in err
+    assert ("convert" in err) == (shutil.which("ffmpeg") is None)

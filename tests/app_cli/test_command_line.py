@@ -137,6 +137,24 @@ def test_the_doctor_says_nothing_but_its_report(tmp_path):
     assert "Devices" in done.stdout
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback(name, capsys, monkeypatch):
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.importlib, "import_module", interrupted)
+    assert command.main([name]) == 130
+    assert capsys.readouterr().err == "\n"
+
+
+@pytest.mark.parametrize("seconds", ["-3", "nan", "1e12"])
+def test_live_refuses_a_time_no_timer_can_run(seconds, capsys):
+    assert command.main(["live", f"--seconds={seconds}"]) == 2
+    assert capsys.readouterr().err == (
+        "facet live: --seconds must be between 0 (no end) and 1,000,000.\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["live", "ocr", "transcribe"])
 def test_a_model_that_is_not_there_is_noticed_first(name, tmp_path, capsys):
     (tmp_path / "a.md").write_text("x")
