@@ -43,16 +43,6 @@ def mel_frames(samples: int) -> int:
     return max(0, samples - 1) // HOP
 
 
-def mel_tokens(samples: int) -> int:
-    """Soft tokens of a clip on E2B and E4B: valid frames halved twice, rounding up."""
-    return -(-mel_frames(samples) // FRAMES_PER_TOKEN)
-
-
-def raw_tokens(samples: int) -> int:
-    """Soft tokens of a clip on the 12B: `ceil(S / 640)`."""
-    return -(-samples // SAMPLES_PER_RAW_FRAME)
-
-
 @functools.cache
 def _hann() -> np.ndarray:
     """Periodic Hann window, float32 [320]: `0.5 - 0.5 · cos(2πn / 320)`."""

@@ -239,11 +239,6 @@ def generation_prompt(state: ChatState, options: ChatOptions) -> list[Run]:
     return runs + _no_thought(options)
 
 
-def starts_in_thought(state: ChatState, options: ChatOptions) -> bool:
-    """Whether the reply begins inside a thought that ``generation_prompt`` opened."""
-    return state.last == "result" and options.think
-
-
 def close(state: ChatState) -> list[Run]:
     """End a conversation in which nobody is to speak next."""
     if state.last == "call":

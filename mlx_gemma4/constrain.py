@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_SCHEMA_BYTES = 1_000_000
-# JSON allows any amount of white space between tokens, and a model that loops finds it.
-_JSON_STYLE: JsonCompileOptions = {"whitespace_pattern": r"(\n[ \t]{0,40}| )?"}
+# JSON allows any amount of white space between tokens, and a weak model wanders off in it. Allowed
+# is what written JSON looks like: one blank, or a new line with the indents of eight levels.
+_JSON_STYLE: JsonCompileOptions = {"whitespace_pattern": r"(\n(  ){0,8}| )?"}
 
 
 @dataclass(frozen=True, slots=True)

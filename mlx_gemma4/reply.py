@@ -9,7 +9,6 @@ by the model.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -191,13 +190,3 @@ class ReplyParser:
             # The loop answers a call without a name with an error, so that the model can try again.
             return ToolCall("", {"text": QUOTE.join(segments)}, id_)
         return ToolCall(name, arguments, id_)
-
-
-def parse_reply(
-    tokenizer: Tokenizer, tokens: list[int], start_channel: Channel = "answer"
-) -> Iterator[Event]:
-    """All events of a finished reply."""
-    parser = ReplyParser(tokenizer, start_channel)
-    for token in tokens:
-        yield from parser.feed(token)
-    yield from parser.finish()

@@ -25,11 +25,6 @@ _STANDARD_KEYS = frozenset({"description", "type", "properties", "required", "nu
 # quote inside a string cannot end it.
 
 
-def with_quotes(notation: str) -> str:
-    """The notation as readable text."""
-    return notation.replace(MARK, QUOTE)
-
-
 def _string(value: Any) -> str:
     return f"{MARK}{_bare(value)}{MARK}"
 
@@ -162,11 +157,6 @@ def _items(items: Mapping[str, Any]) -> str:
 
 
 # ---------------------------------------------------------------- reading
-
-
-def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """Read ``call:NAME{...}`` in which strings stand between ``<|"|>``."""
-    return parse_call_segments(text.split(QUOTE))
 
 
 def parse_call_segments(segments: Sequence[str]) -> tuple[str, dict[str, Any]]:

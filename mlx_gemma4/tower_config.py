@@ -73,8 +73,3 @@ class UnifiedAudioConfig:
 
     audio_embed_dim: int = 640
     rms_norm_eps: float = 1e-6
-
-    @property
-    def audio_samples_per_token(self) -> int:
-        """Samples at 16 kHz in one soft token (equal to the embedding width)."""
-        return self.audio_embed_dim

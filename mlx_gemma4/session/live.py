@@ -112,11 +112,6 @@ class LiveInput:
         self._image = (config.boi_token_id, config.image_token_id, config.eoi_token_id)
 
     @property
-    def clip_open(self) -> bool:
-        """Whether sound pushed now continues a clip."""
-        return self._state.clip is not None
-
-    @property
     def clip_seconds(self) -> float:
         """Length of the open clip."""
         return self._state.clip.front.seconds if self._state.clip else 0.0

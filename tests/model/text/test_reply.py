@@ -6,11 +6,18 @@ from hypothesis import strategies as st
 
 from mlx_gemma4 import messages as m
 from mlx_gemma4.chat import ChatOptions, ChatState, render_message
-from mlx_gemma4.reply import Delta, ReplyParser, parse_reply
+from mlx_gemma4.reply import Delta, ReplyParser
 from mlx_gemma4.testing import tiny_tokenizer
 from mlx_gemma4.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(tiny_tokenizer())
+
+
+def parse_reply(tokenizer, tokens, start_channel="answer"):
+    parser = ReplyParser(tokenizer, start_channel)
+    for token in tokens:
+        yield from parser.feed(token)
+    yield from parser.finish()
 
 
 def read(text: str, start: str = "answer") -> tuple[str, str, list[m.ToolCall]]:

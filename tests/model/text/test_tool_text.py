@@ -6,14 +6,24 @@ from hypothesis import strategies as st
 
 from mlx_gemma4.errors import ToolError
 from mlx_gemma4.tool_text import (
+    MARK,
     QUOTE,
     format_call,
     format_declaration,
     format_response,
-    parse_call,
     parse_call_segments,
-    with_quotes,
 )
+
+
+def with_quotes(notation):
+    """The notation as readable text."""
+    return notation.replace(MARK, QUOTE)
+
+
+def parse_call(text):
+    """Read ``call:NAME{...}`` in which strings stand between ``<|"|>``."""
+    return parse_call_segments(text.split(QUOTE))
+
 
 # Quotes cannot stand in a string of readable text; as token ids they can (see test_reply).
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).filter(
