@@ -266,7 +266,9 @@ class Composer(Card):
         """Files beside each other as far as there is room."""
         super().resizeEvent(event)
         bar = self._tray.verticalScrollBar().sizeHint().width()
-        self._fit(self.layout().contentsRect().width() - bar, self._room[1])
+        width = self.layout().contentsRect().width() - bar
+        if width > 0:  # a layout that was never used has no place yet
+            self._fit(width, self._room[1])
 
     def _fit(self, width: int, height: int) -> None:
         if (width, height) != self._room:
