@@ -106,6 +106,7 @@ class BargeIn:
         self.room_changed = False
         """The last ducking was for our own echo, louder or on another way than was learned."""
         self._judged: list[bool] = []
+        """Of what was near, and every window of speech: may it be our own echo?"""
         self._near_samples = self._speech_samples = 0
         self._ducked_at = self._in_vain = 0
         self._loudest_db = SILENT_DB
@@ -151,6 +152,7 @@ class BargeIn:
             self._loudest_db = max(self._loudest_db, window.level_db)
             carries = window.level_db > self._loudest_db - self.options.fading_db
             self._speech_samples += WINDOW * carries
+            self._judged.append(False)
             self._settle(position)
         return self.state
 
