@@ -90,7 +90,12 @@ class _Answers:
         host.start(self._take, lambda _code: self._done.set())
         host.send(CheckEngine("check"))
         host.send(ListLocal("list"))
-        if not self._done.wait(ENGINE_SECONDS) or self.checked is None:
+        try:
+            answered = self._done.wait(ENGINE_SECONDS)
+        except KeyboardInterrupt:
+            host.kill()  # it may be long in importing; nobody waits for it
+            raise
+        if not answered or self.checked is None:
             message = "the engine did not finish its self-check"
             self.checked = EngineChecked("check", (("Self-check", False, message),))
         host.shut_down(5.0)
