@@ -52,6 +52,8 @@ QPushButton[kind="plain"]:hover { background: $sunken; }
 QPushButton[kind="plain"]:focus { border: 2px solid $accent; }
 QPushButton[kind="danger"] { background: $surface; color: $danger; border: 1px solid $hairline;
   padding: 0 ${px12}px; }
+QPushButton[kind="danger"]:disabled { color: $faint; }
+QPushButton[compact="true"] { padding: 0 ${px4}px; }
 QPushButton[kind="danger"]:focus { border: 2px solid $danger; }
 QPushButton[kind="chip"], QToolButton[kind="chip"] { background: transparent; color: $secondary;
   font-size: ${px12}px; padding: 0 ${px8}px; }

@@ -423,3 +423,28 @@ def test_picture_folder_and_video_as_camera(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     with pytest.raises(CameraError, match="cannot be read as a video"):
         open_source(SystemClock(), str(tmp_path / "broken.mp4")).start(lambda *_: None)
+
+
+def test_after_the_end_nothing_of_the_talk_is_left_on_the_page(open_page):
+    page, controller, _, _ = open_page()
+    controller.start()
+    controller.use_camera(True)
+    page.preview.add_seen(np.zeros((9, 16, 3), np.uint8))
+    controller.context_changed.emit(100, 5000)
+    controller.report.emit(reports.LiveNotice(1.0, "silence", "The microphone sends only silence."))
+    assert page.notice.isVisible()
+    assert page.context.isVisible()
+    controller.stop()
+    assert page.preview._strip == []
+    assert not page.notice.isVisible()
+    assert not page.context.isVisible()
+    end, stop = page.end_button, page.stop_button
+    assert not end.isEnabled()
+    assert colours(end) == colours(stop), "what cannot be pressed is not red"
+
+
+def colours(button):
+    """How many pixels of the words are reddish."""
+    image = button.grab().toImage()
+    pixels = [image.pixelColor(x, y) for x in range(image.width()) for y in range(image.height())]
+    return sum(p.red() > p.green() + 60 for p in pixels)

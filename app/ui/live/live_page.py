@@ -33,9 +33,12 @@ from app.ui.widgets.announce import announce
 from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import Card, Label
 from app.ui.widgets.meter import ContextMeter
+from app.ui.widgets.scrolled import scrolled
 
 _REFRESH_MS = 33
 _SIDE_BY_SIDE = 820
+_ROOM_FOR_NOTHING = 420
+"""Height of a page that has room for a camera that is off."""
 _SOUND_TOKENS = 25
 """Soft tokens a second of sound takes (one per 40 ms)."""
 START_WORDS = (
@@ -86,7 +89,9 @@ class LivePage(QWidget):
         row.setSpacing(theme.px(16))
         # What is needed side by side must not keep the window from becoming narrow.
         row.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
-        column = QVBoxLayout()
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.px(12))
         self.preview = CameraPreview(theme, self._newest_frame)
         self.preview.panel.acted.connect(
@@ -96,7 +101,7 @@ class LivePage(QWidget):
         column.addWidget(self._build_words())
         column.addLayout(self._build_buttons())
         column.addStretch(0)
-        row.addLayout(column, 3)
+        row.addWidget(scrolled(inner, "Live"), 3)
         self.talk_view = TalkView(theme)
         self.talk_view.edited.connect(self._controller.talk_edited)
         row.addWidget(self.talk_view, 2)
@@ -235,8 +240,8 @@ class LivePage(QWidget):
         super().focusOutEvent(event)  # type: ignore[arg-type]
 
     def minimumSizeHint(self) -> QSize:
-        """The row of buttons, and a little of everything above it."""
-        return QSize(self._theme.px(560), self._theme.px(420))
+        """The icons of the buttons; the rest wraps and scrolls."""
+        return QSize(self._theme.px(280), self._theme.px(240))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Another width, another arrangement."""
@@ -252,8 +257,21 @@ class LivePage(QWidget):
         self._row.setStretch(0, 3 if wide or not words else 0)
         self.words_button.setVisible(not wide)
         self.talk_view.setVisible(wide or words)
-        self.preview.setVisible(wide or not words)
+        seen = self._controller.camera_on or not self.preview.panel.isHidden()
+        roomy = seen or self.height() >= self._theme.px(_ROOM_FOR_NOTHING)
+        self.preview.setVisible(roomy and (wide or not words))
         self.preview.setMaximumHeight(round(self.width() * (0.6 if wide else 1) * 9 / 16))
+        self._fit_buttons(wide)
+
+    def _fit_buttons(self, wide: bool) -> None:
+        """Icons alone where the words do not fit beside each other."""
+        gap, beside = self._theme.px(8), self.talk_view.minimumSizeHint().width() if wide else 0
+        room = self.width() - 2 * self._theme.px(16) - (beside and beside + self._theme.px(16))
+        icons = [b for b in (self.words_button, self.device_button) if not b.isHidden()]
+        needed = sum(button.full_width + gap for button in self._buttons)
+        needed += sum(button.width() + gap for button in icons)
+        for button in self._buttons:
+            button.set_compact(needed > room)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Back in sight."""
@@ -324,7 +342,10 @@ class LivePage(QWidget):
             self.preview.set_on(False)
             self.preview.panel.show_card(None)
             self.microphone_panel.show_card(None)
-            self._say(self.caption, "")
+            self.preview.clear_seen()
+            self.context.hide()
+            for label in (self.said, self.caption, self.notice):
+                self._say(label, "")
             self._mute(False)
 
     def _on_failed(self, message: str) -> None:
@@ -342,6 +363,7 @@ class LivePage(QWidget):
             self.preview.set_on(on)
             self.camera_button.set_text("Camera off" if on else "Camera")
             self.camera_button.set_icon("camera-off" if on else "camera")
+            self._arrange()
         else:
             self.microphone_panel.show_card(card)
         self._show_state()

@@ -19,6 +19,7 @@ from app.ui.widgets.labels import Label
 _RADIUS = 10
 _STRIP = 6
 _COMPACT = (296, 166)
+_LEAST_HEIGHT = 160
 
 
 def to_image(rgb: np.ndarray) -> QImage:
@@ -98,12 +99,12 @@ class CameraPreview(QWidget):
         column.addWidget(self.panel)
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setSizePolicy(policy)
-        self.setMinimumHeight(theme.px(_COMPACT[1] if compact else 160))
+        self.setMinimumHeight(theme.px(_COMPACT[1] if compact else _LEAST_HEIGHT))
         self.set_on(False)
 
     def sizeHint(self) -> QSize:
-        """16:9."""
-        width, height = _COMPACT if self._compact else (560, 315)
+        """The least of it; the page gives it what is left, up to 16:9."""
+        width, height = _COMPACT if self._compact else (560, _LEAST_HEIGHT)
         return QSize(self._theme.px(width), self._theme.px(height))
 
     def set_on(self, on: bool) -> None:

@@ -10,6 +10,8 @@ from app.ui.icons import icon
 from app.ui.theme import MIN_HIT_AREA, Theme
 
 ICON_GAP = 4
+# As in the style sheet.
+WORDS_PADDING, COMPACT_PADDING = 12, 4
 DISABLED_OPACITY = 0.45
 
 
@@ -77,6 +79,7 @@ class TextButton(QPushButton):
         super().__init__(text, parent)
         self._theme = theme
         self._icon_name = icon_name
+        self._compact = False
         self._token = token or ("on_accent" if kind == "primary" else "secondary")
         self.setProperty("kind", kind)
         self.setAccessibleName(text)
@@ -86,8 +89,26 @@ class TextButton(QPushButton):
 
     def set_text(self, text: str) -> None:
         """Change the words, for eyes and ears."""
-        self.setText(text)
         self.setAccessibleName(text)
+        self.setText("" if self._compact else text)
+
+    @property
+    def full_width(self) -> int:
+        """Pixels it takes with its words."""
+        self.ensurePolished()
+        words = self.fontMetrics().horizontalAdvance(self.accessibleName())
+        padding = 2 * self._theme.px(WORDS_PADDING - COMPACT_PADDING) + self._theme.px(ICON_GAP)
+        return self.sizeHint().width() + (words + padding if self._compact else 0)
+
+    def set_compact(self, compact: bool) -> None:
+        """Show the icon alone where there is no room; the words stay its name."""
+        if compact != self._compact:
+            self._compact = compact
+            self.setProperty("compact", "true" if compact else "false")
+            self.style().unpolish(self)
+            self.style().polish(self)
+            self.set_text(self.accessibleName())
+            self._restyle()
 
     def set_icon(self, icon_name: str) -> None:
         """Show another icon; empty takes it away."""

@@ -25,7 +25,8 @@ class FittingRow(QWidget):
         """Lay out for this many pixels."""
         for button in self._buttons:
             button.ensurePolished()
-        hints = [button.sizeHint().width() for button in self._buttons]
+        shown = [button for button in self._buttons if not button.isHidden()]
+        hints = [button.sizeHint().width() for button in shown]
         needed = sum(hints) + self._row.spacing() * len(hints)
         direction = QBoxLayout.Direction
         self._row.setDirection(direction.LeftToRight if needed <= width else direction.TopToBottom)
