@@ -29,7 +29,7 @@ def startup(*arguments: str) -> dict:
                 result["modules"] = sorted(sys.modules)
                 result["uncompiled"] = _without_byte_code()
                 result.update(_since_start(marks))
-                QtCore.QTimer.singleShot(0, QtWidgets.QApplication.instance().quit)
+                QtCore.QTimer.singleShot(0, QtWidgets.QApplication.quit)
             return False
 
     original = QtWidgets.QApplication.exec
@@ -37,10 +37,11 @@ def startup(*arguments: str) -> dict:
 
     def exec_until_paint(*_: object) -> int:
         marks["shown"] = time.time()
-        application = QtWidgets.QApplication.instance()
         keep.append(FirstPaint())
-        application.installEventFilter(keep[0])
-        QtCore.QTimer.singleShot(30_000, application.quit)
+        application = QtWidgets.QApplication.instance()
+        if application is not None:
+            application.installEventFilter(keep[0])
+        QtCore.QTimer.singleShot(30_000, QtWidgets.QApplication.quit)
         return original()
 
     QtWidgets.QApplication.exec = exec_until_paint
@@ -83,11 +84,11 @@ def _without_byte_code() -> list:
     """Loaded modules whose source was compiled in this run because no byte code lies there."""
     from pathlib import Path
 
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    specs = [s for m in list(sys.modules.values()) if (s := getattr(m, "__spec__", None))]
     return sorted(
         spec.name
         for spec in specs
-        if ((spec and spec.origin) or "").endswith(".py") and not Path(spec.cached or "-").is_file()
+        if (spec.origin or "").endswith(".py") and not Path(spec.cached or "-").is_file()
     )
 
 

@@ -20,7 +20,7 @@ from facet_bundle.errors import PackagingError
 FOLDER = "files.dir"
 _PACKAGE = "shibokensupport/"
 _ZIP_START = base64.b64encode(b"PK\x03\x04\0\0")[:5]
-_PADDING = re.compile(rb"\0*")
+_TEXT = re.compile(rb"[^\0]")
 _CHUNK = re.compile(rb"[A-Za-z0-9+/=\n]+")
 
 
@@ -49,10 +49,16 @@ def _embedded(library: Path) -> zipfile.ZipFile:
         if found is None:
             break
         chunks.append(found.group())
-        position = _PADDING.match(data, found.end()).end()
+        position = _next_text(data, found.end())
     try:
         return zipfile.ZipFile(io.BytesIO(base64.b64decode(b"".join(chunks))))
     except (zipfile.BadZipFile, binascii.Error) as error:
         raise PackagingError(
             f"{library.name} no longer carries its Python part as this expects: {error}."
         ) from error
+
+
+def _next_text(data: bytes, start: int) -> int:
+    """Where the next C string begins, -1 for nowhere."""
+    found = _TEXT.search(data, start)
+    return found.start() if found else -1

@@ -8,8 +8,13 @@ import json
 import sys
 from pathlib import PurePosixPath
 
-from ds_store import DSStore
-from mac_alias.alias import ALIAS_KIND_FILE, Alias, TargetInfo, VolumeInfo
+from ds_store import DSStore  # pyright: ignore[reportMissingImports]
+from mac_alias.alias import (  # pyright: ignore[reportMissingImports]
+    ALIAS_KIND_FILE,
+    Alias,
+    TargetInfo,
+    VolumeInfo,
+)
 
 _VIEW = {
     "viewOptionsVersion": 1,
