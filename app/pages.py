@@ -133,7 +133,7 @@ def add_recordings(app: App, window: MainWindow) -> TranscribeController:
     )
     recorder.recorded.connect(lambda files: [app.state.chat.drafts.add_file(*f) for f in files])
     recorder.failed.connect(chat.notice.show_notice)
-    qt_application().aboutToQuit.connect(recorder.cancel)
+    qt_application().aboutToQuit.connect(recorder.close)
     chat.add_strip(RecorderBar(window.theme, recorder))
     chat.record.connect(recorder.start)
     chat.composer.set_recordable(True)

@@ -1,7 +1,8 @@
 """Voice notes and video messages for a chat: recorded here, attached as files.
 
 Sound becomes WAV files of at most 30 s; with the camera on, its pictures become a silent film that
-is attached beside them (the model takes films as pictures and sound as sound).
+is attached beside them (the model takes films as pictures and sound as sound). The chat keeps its
+own copies; the files written here are gone with the app.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class RecorderController(QObject):
         self._microphone: MicrophoneSource | None = None
         self._camera: CameraSource | None = None
         self._film: FilmWriter | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._timer = QTimer(self, interval=_TICK_MS)
         self._timer.timeout.connect(self._tick)
 
@@ -96,7 +98,7 @@ class RecorderController(QObject):
         with self._lock:
             parts = self.note.finish()
         try:
-            files = _write(parts)
+            files = _write(parts, self._new_folder()) if parts else []
             if film is not None and (path := film.finish()):
                 files.insert(0, (str(path), "Video message.mp4"))
         except OSError as problem:
@@ -111,6 +113,19 @@ class RecorderController(QObject):
         self._close()
         if film is not None:
             film.discard()
+
+    def close(self) -> None:
+        """The app ends: nothing recorded stays behind."""
+        self.cancel()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _new_folder(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="facet-notes-", ignore_cleanup_errors=True
+            )
+        return Path(tempfile.mkdtemp(dir=self._folder.name))
 
     def _when_allowed(self, capture: Capture, then: Callable[[], None]) -> None:
         state = self._permissions.state(capture)
@@ -140,7 +155,7 @@ class RecorderController(QObject):
     def _open_camera(self) -> None:
         try:
             camera = self._make_camera(self._clock)
-            self._film = FilmWriter()
+            self._film = FilmWriter(self._new_folder() / "message.mp4")
             camera.start(self._film.add)
         except CameraError as problem:
             self._film = None
@@ -171,11 +186,8 @@ class RecorderController(QObject):
         self.running_changed.emit(False)
 
 
-def _write(parts: list[np.ndarray]) -> list[tuple[str, str]]:
-    """Each part as a 16 bit WAV in a temporary folder: (path, name to show)."""
-    if not parts:
-        return []
-    folder = Path(tempfile.mkdtemp(prefix="facet-note-"))
+def _write(parts: list[np.ndarray], folder: Path) -> list[tuple[str, str]]:
+    """Each part as a 16 bit WAV: (path, name to show)."""
     stamp = time.strftime("%H.%M")
     files = []
     for number, part in enumerate(parts, start=1):

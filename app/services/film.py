@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ _SIDE = 640
 class FilmWriter:
     """Writes MP4 at five pictures a second, 640 pixels on the longer side. Any thread may add."""
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="facet-film-")) / "message.mp4"
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._lock = threading.Lock()
         self._writer: Any = None
         self._size = (0, 0)

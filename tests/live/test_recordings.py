@@ -70,7 +70,7 @@ def recorder(qapp):
     microphone, camera, permissions = FakeMicrophone(), FakeCamera(), FakePermissions()
     made = RecorderController(permissions, lambda _clock: microphone, lambda _clock: camera)
     yield made, microphone, camera, permissions
-    made.cancel()
+    made.close()
 
 
 @pytest.mark.gui
@@ -94,6 +94,8 @@ def test_a_voice_note_becomes_a_file(recorder):
     assert name.startswith("Voice note")
     assert microphone.stopped
     assert bar.isHidden()
+    made.close()
+    assert not Path(path).exists(), "the chat has its own copy"
 
 
 @pytest.mark.gui
