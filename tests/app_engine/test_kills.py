@@ -6,6 +6,8 @@ import pytest
 
 from tests.app_engine.kill_trials import ENGINE_MOMENTS, kill_app, kill_engine
 
+pytestmark = pytest.mark.timed
+
 
 def test_killing_the_engine_loses_nothing(qt, no_leaks, tmp_path: Path) -> None:
     trials = kill_engine(tmp_path, len(ENGINE_MOMENTS))

@@ -7,6 +7,8 @@ from PySide6.QtWidgets import QApplication
 
 from tests.documents.kill_trials import kill_app, kill_engine
 
+pytestmark = pytest.mark.timed
+
 
 def test_killing_the_engine_keeps_every_page(qapp: QApplication, tmp_path: Path) -> None:
     outcome = kill_engine(tmp_path, 5)

@@ -4,6 +4,8 @@ import pytest
 
 from tests.live.demo_talk import talk
 
+pytestmark = pytest.mark.timed
+
 
 @pytest.mark.gui
 def test_a_spoken_question_about_the_shown_shape_is_answered_in_text_and_voice(tmp_path):

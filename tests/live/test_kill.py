@@ -10,10 +10,13 @@ import time
 
 import numpy as np
 import psutil
+import pytest
 import soundfile
 
 from app.live.buffers import RATE
 from tests.live.rooms import say, silence
+
+pytestmark = pytest.mark.timed
 
 QUESTION = np.concatenate(
     [

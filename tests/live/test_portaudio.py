@@ -13,6 +13,8 @@ from tests.live.rooms import say, silence
 from tests.live.sink_monitor import LiveProcess
 from tests.live.virtual_sound import VirtualSound
 
+pytestmark = pytest.mark.timed
+
 QUESTION = np.concatenate([silence(0.3), say("What is the shape on the screen?"), silence(0.3)])
 STOP = np.concatenate([silence(0.1), say("Stop please, I have another question.", "en+f3")])
 SCRIPT = {
