@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from app.controllers.settings_controller import SettingsController
 from app.core.commands import ListLocal, LoadModel, MemoryOptions, Plan, UnloadModel
 from app.core.conversation import new_id
-from app.core.errors import Failure
+from app.core.errors import ErrorKind, Failure
 from app.core.events import (
     EngineStarted,
     EngineState,
@@ -115,7 +115,7 @@ class ModelController(QObject):
         self._jobs: dict[str, str] = {}
         self._list_id = ""
         self._plan_ids: dict[str, str] = {}
-        self._wanted = ""
+        self._wanted = self._died_loading = ""
         self._loaded_with = MemoryOptions()
         self._planner = QTimer(self, singleShot=True, interval=PLAN_AFTER_MS)
         self._planner.timeout.connect(self._plan_again)
@@ -273,13 +273,19 @@ class ModelController(QObject):
 
     def _on_engine_stopped(self, event: EngineStopped) -> None:
         if self.state is ModelState.LOADING:
-            # Loading it again would only end the engine again.
-            self._wanted = ""
-            self.failure = Failure(event.kind, event.reason, "Choose a smaller model.")
+            self._on_death_while_loading(event)
         self._jobs.clear()
         self.loaded = None
         self._set_state(ModelState.FAILED if self.failure else ModelState.NONE)
         self.engine_stopped.emit(event)
+
+    def _on_death_while_loading(self, event: EngineStopped) -> None:
+        """Try once more, unless it was its size, or it is the second time: it would only recur."""
+        hopeless = event.kind is ErrorKind.OUT_OF_MEMORY or self._died_loading == self._wanted
+        self._died_loading = self._wanted
+        if hopeless or not event.will_restart:
+            self._wanted = ""
+            self.failure = Failure(event.kind, event.reason, "Choose a smaller model.")
 
     def _on_job(self, event: object) -> None:
         match event:
@@ -288,6 +294,7 @@ class ModelController(QObject):
             case ModelReady():
                 self.loaded = event.info
                 self.failure = None
+                self._died_loading = ""
                 self._settings.set("model", event.info.path)
                 self._set_state(ModelState.READY)
             case ModelUnloaded():

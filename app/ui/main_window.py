@@ -372,7 +372,7 @@ class MainWindow(QMainWindow):
 
     def _on_engine_stopped(self, event: EngineStopped) -> None:
         then = "It starts again by itself." if event.will_restart else "It could not be restarted."
-        words = f"The engine stopped: {event.reason} {then}"
+        words = f"{event.reason} {then}"
         if event.will_restart:
             self.notice.show_notice(words)
         elif event.kind is ErrorKind.OUT_OF_MEMORY:

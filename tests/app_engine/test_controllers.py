@@ -357,6 +357,21 @@ def test_a_model_that_kills_the_engine_is_not_loaded_again(app: App) -> None:
     assert models._wanted == ""
 
 
+def test_a_model_under_way_when_the_engine_dies_is_loaded_once_more(app: App) -> None:
+    from app.core.events import EngineStopped
+
+    models = app.state.models
+    death = EngineStopped(-9, True, "It died.", ErrorKind.ENGINE_STOPPED)
+    models.load("scripted")
+    models._on_event(death)
+    assert (models.state, models.failure, models._wanted) == (ModelState.NONE, None, "scripted")
+    models._reload()
+    assert models.state is ModelState.LOADING
+    models._on_event(death)
+    assert models.state is ModelState.FAILED, "it is what ends the engine"
+    assert models._wanted == ""
+
+
 def test_models_are_listed_with_verdicts_and_one_is_recommended(app: App) -> None:
     models = app.state.models
     models.refresh()

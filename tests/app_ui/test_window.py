@@ -419,9 +419,10 @@ def test_the_doctor_reports(window, qtbot) -> None:
 
 
 def test_a_dead_engine_is_told_in_words(window) -> None:
-    stopped = EngineStopped(-9, False, "it ran out of memory.", ErrorKind.OUT_OF_MEMORY)
+    reason = "The engine stopped: it ran out of memory."
+    stopped = EngineStopped(-9, False, reason, ErrorKind.OUT_OF_MEMORY)
     window.state.models.engine_stopped.emit(stopped)
-    assert window.notice.text.startswith("The engine stopped: it ran out of memory.")
+    assert window.notice.text == f"{reason} It could not be restarted."
     window.notice._button.click()
     assert window.current_page == "models"
 
