@@ -18,7 +18,7 @@ from app.controllers.live_devices import LiveDevices
 from app.core.commands import EngineOptions, LoadModel, ReplyOptions
 from app.core.conversation import new_id, preset_named
 from app.core.errors import AppError, ErrorKind
-from app.core.events import EngineStarted, JobFailed, ModelReady
+from app.core.events import EngineStarted, JobFailed, LiveContext, ModelReady
 from app.core.paths import demo_model_dir
 from app.live.access import Access, Capture
 from app.live.clock import Clock
@@ -189,6 +189,9 @@ class Conversation:
                 self._print({"event": "model_ready", "model": event.info.label})
                 if self._controller.session is None:
                     self._start()
+            case LiveContext():
+                full = {"tokens": event.tokens, "context": event.context, "note": event.note}
+                self._print({"event": "context", **full})
             case JobFailed() if self._controller.session is None:
                 self._on_failed(f"{event.message} {event.remedy}".strip())
 

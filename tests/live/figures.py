@@ -24,7 +24,14 @@ from tests.live.interruption_figures import (
     room_changes,
     sink_monitor,
 )
-from tests.live.talk_figures import demo_talk, first_sound, first_token, soak, speech_lost
+from tests.live.talk_figures import (
+    demo_talk,
+    first_sound,
+    first_token,
+    soak,
+    soak_real,
+    speech_lost,
+)
 
 FIGURES = {
     f.__name__: f
@@ -39,12 +46,13 @@ FIGURES = {
         double_talk,
         speech_lost,
         soak,
+        soak_real,
         first_token,
         first_sound,
         demo_talk,
     )
 }
-REAL_CLOCK = {"sink_monitor", "first_token", "first_sound", "demo_talk"}
+REAL_CLOCK = {"sink_monitor", "soak_real", "first_token", "first_sound", "demo_talk"}
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks" / "2026-11-live.json"
 FULL = {
     "interruption": {"count": 100},

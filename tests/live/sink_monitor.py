@@ -102,6 +102,11 @@ class LiveProcess:
         kinds = [e.get("kind", e["event"]) for e in self.seen if e["event"] != "caption_moved"]
         raise AssertionError(f"no {event} {fields} after {kinds[-40:]}")
 
+    def rest(self):
+        """What came since and was not waited for."""
+        while not self._queue.empty():
+            yield self._queue.get()
+
     def end(self):
         """End the process."""
         self.process.terminate()

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
+import psutil
 import soundfile
 
 from app.core import commands
@@ -23,8 +24,11 @@ from app.live.buffers import RATE
 from app.live.echo import STEP
 from app.live.pipeline import LiveOptions
 from app.live.vad import WINDOW
+from tests.live.demo_talk import film
 from tests.live.interruption_figures import INTERRUPTIONS, QUESTION, STORY, figure, started
 from tests.live.rooms import Room, say, silence
+from tests.live.sink_monitor import LiveProcess
+from tests.live.virtual_sound import VirtualSound
 from tests.live.world import World
 
 
@@ -95,6 +99,54 @@ def soak(minutes=60.0):
         "soak", "memory flat within 5 %, no thread left", growth <= 0.05 and left == 0,
         minutes=minutes, questions=len(sizes), growth=round(growth, 4), threads_left=left,
     )  # fmt: skip
+
+
+def soak_real(minutes=60.0, model="assets/demo-model"):
+    """The same by the real clock and with nothing replaced: sound card, camera, model, voice.
+
+    Measured from outside in all processes of `facet live`, every 10 s from a quarter of the time
+    on: memory (median of the last tenth against the first), threads; processes left at the end.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        film(folder / "camera.avi", "red", "circle")
+        sound = VirtualSound(folder)
+        words = ("--model", str(model), "--mic", "facet", "--say", "facet")
+        live = LiveProcess(sound, *words, "--camera", str(folder / "camera.avi"))
+        family = [psutil.Process(live.process.pid)]
+        try:
+            live.until("state_changed", seconds=120.0, user="listening")
+            family += family[0].children(recursive=True)
+            memory, threads = _ask_for(minutes, sound, family)
+        finally:
+            live.end()
+            sound.stop()
+        _, left = psutil.wait_procs(family, timeout=20)
+        events = [*live.seen, *(event for _, event in live.rest())]
+    settled = slice(len(memory) // 4, None)
+    tenth = max(1, len(memory[settled]) // 10)
+    first, last = (np.median(memory[settled][part]) for part in (slice(tenth), slice(-tenth, None)))
+    growth, more = float(last / first - 1), threads[-1] - threads[settled][0]
+    full = max((e["tokens"] / e["context"] for e in events if e["event"] == "context"), default=0.0)
+    answers = sum(e["event"] == "reply_done" for e in events)
+    return figure(
+        "soak_real", "memory flat within 5 %, no thread or process left, context within budget",
+        growth <= 0.05 and more <= 0 and not left and full <= 1.0 and answers >= 2 * minutes,
+        minutes=minutes, answers=answers, memory_mb=round(last / 2**20), growth=round(growth, 4),
+        threads_more=more, processes_left=len(left), context_fullest=round(full, 3),
+    )  # fmt: skip
+
+
+def _ask_for(minutes, sound, family):
+    """A question every 20 s; memory (unique bytes) and threads of all processes every 10 s."""
+    end, memory, threads, question = time.monotonic() + minutes * 60, [], [], say(QUESTION)
+    while time.monotonic() < end:
+        if len(memory) % 2 == 0:
+            sound.speak(question)
+        time.sleep(10.0)
+        memory.append(sum(process.memory_full_info().uss for process in family))
+        threads.append(sum(process.num_threads() for process in family))
+    return memory, threads
 
 
 def _energy_voice(window):
