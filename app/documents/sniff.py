@@ -47,6 +47,8 @@ def find_format(path: Path) -> str:
         return "webp"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return "heic"
+    if _is_film_or_sound(head):
+        raise _unsupported(path, "is a film or a recording, no document; attach it to a chat")
     # Readers accept some bytes before the header; so do scanners' programs that write them.
     if b"%PDF-" in head[:1024]:
         return "pdf"
@@ -61,6 +63,13 @@ def find_format(path: Path) -> str:
     if is_text(head):
         return _text_format(head, path)
     raise _unsupported(path, "is no document or picture that can be read; save it as PDF")
+
+
+def _is_film_or_sound(head: bytes) -> bool:
+    """Pictures of one colour and silence compress to bytes that would pass for text."""
+    if head.startswith((b"\x1aE\xdf\xa3", b"OggS\0", b"fLaC\0")):
+        return True
+    return head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] in (b"WAVE", b"AVI "))
 
 
 def _head(path: Path) -> bytes:

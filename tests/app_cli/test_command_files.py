@@ -14,6 +14,7 @@ import soundfile
 
 from app import __main__ as command
 from app.cli import ocr, transcribe
+from app.core.paths import samples_dir
 from app.live.transcript import Line
 from tests.documents import reader_files
 
@@ -139,6 +140,13 @@ def test_an_opendocument_file_is_called_by_its_name(facet):
     assert err == (
         "facet ocr: “a.odt” is an OpenDocument file; save it as DOCX, XLSX, PPTX or PDF.\n"
     )
+
+
+def test_a_film_is_no_text(facet):
+    film = samples_dir() / "flashes.mp4"
+    code, out, err = facet("ocr", str(film))
+    assert (code, out) == (1, "")
+    assert "“flashes.mp4” is a film or a recording, no document; attach it to a chat." in err
 
 
 def test_a_document_of_one_page_has_one_page(facet):
