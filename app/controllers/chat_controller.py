@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
@@ -17,7 +19,6 @@ from app.controllers.chat_tools import Decision
 from app.controllers.drafts import Drafts
 from app.controllers.library_controller import LibraryController
 from app.controllers.play_copies import PlayCopies
-from app.controllers.schema_check import SchemaCheck
 from app.core.commands import CountTokens, ToolSpec
 from app.core.conversation import (
     Conversation,
@@ -40,6 +41,9 @@ from app.core.settings import Settings
 from app.core.tools import TOOLS
 from app.services.engine_client import EngineClient
 from app.services.library import Library
+
+if TYPE_CHECKING:
+    from app.controllers.schema_check import SchemaCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,6 @@ class ChatController(QObject):
         self._answers = Answers(library, engine, conversations, settings, self)
         self.tools = self._answers.tools
         self._model: ModelInfo | None = None
-        self.schemas = SchemaCheck(engine, self)
         self._next_schema = ""
         self._conversation = self._fresh()
         self._count_id = ""
@@ -123,6 +126,11 @@ class ChatController(QObject):
     def busy(self) -> bool:
         """An answer for the open chat is on its way."""
         return self._answers.busy(self._conversation)
+
+    @property
+    def composer_key(self) -> str:
+        """Whose words and files wait in the composer; chats without a message share one place."""
+        return self._conversation.id if self._conversation.messages else ""
 
     def attachment_path(self, part: MediaPart) -> str:
         """Where the kept copy of a file lies."""
@@ -153,6 +161,7 @@ class ChatController(QObject):
 
     def _show(self, conversation: Conversation) -> None:
         self._conversation = conversation
+        self.drafts.show_chat(self.composer_key)
         self.conversation_changed.emit()
         self.busy_changed.emit(self.busy)
         self.count_context()
@@ -231,6 +240,7 @@ class ChatController(QObject):
         self._conversation.add(message)
         self._library.save_message(self._conversation.id, message)
         self._save_choices(message.parent_id)
+        self.drafts.show_chat(self.composer_key)
         self.path_changed.emit()
         self.message_added.emit(message.id)
 
@@ -329,6 +339,13 @@ class ChatController(QObject):
     def model(self) -> ModelInfo | None:
         """The loaded model."""
         return self._model
+
+    @cached_property
+    def schemas(self) -> SchemaCheck:
+        """Asks the engine whether a pasted schema can be used."""
+        from app.controllers.schema_check import SchemaCheck
+
+        return SchemaCheck(self._engine, self)
 
     @property
     def json_schema(self) -> str:

@@ -39,11 +39,13 @@ class DraftState(StrEnum):
 class Draft:
     """One file in the composer. thumbnail: RGBA rows, empty where there is none.
 
-    unfit: why the loaded model cannot take it and what would work; empty where it can.
+    unfit: why the loaded model cannot take it and what would work; empty where it can. chat: whose
+    composer it waits in.
     """
 
     id: str
     name: str
+    chat: str = ""
     state: DraftState = DraftState.COPYING
     attachment: Attachment | None = None
     detail: ImageDetail = ImageDetail.AUTO
@@ -98,7 +100,7 @@ def refusal(kind: MediaKind, takes: Capabilities, model: str) -> str:
 
 
 class Drafts(QObject):
-    """The composer's files, in the order they were dropped."""
+    """The composer's files, in the order they were dropped; each chat has its own."""
 
     changed = Signal()
 
@@ -109,6 +111,7 @@ class Drafts(QObject):
         self._library = library
         self._engine = engine
         self._drafts: dict[str, Draft] = {}
+        self._chat = ""
         self.default_detail = ImageDetail.AUTO
         self._takes: Capabilities | None = None
         self._model = ""
@@ -118,19 +121,25 @@ class Drafts(QObject):
         engine.received.connect(self._on_event)
 
     def items(self) -> list[Draft]:
-        """All drafts in order."""
-        return list(self._drafts.values())
+        """The open chat's drafts in order."""
+        return [draft for draft in self._drafts.values() if draft.chat == self._chat]
+
+    def show_chat(self, chat: str) -> None:
+        """Another chat is open; empty for one that has no message yet."""
+        if chat != self._chat:
+            self._chat = chat
+            self.changed.emit()
 
     @property
     def all_settled(self) -> bool:
         """No file is still being copied or looked at."""
         busy = (DraftState.COPYING, DraftState.PREPARING, DraftState.LOOKING)
-        return not any(draft.state in busy for draft in self._drafts.values())
+        return not any(draft.state in busy for draft in self.items())
 
     @property
     def obstacle(self) -> str:
         """Why the message cannot go as it is: the first refused file's reason; empty if it can."""
-        refused = next((draft.refused for draft in self._drafts.values() if draft.refused), "")
+        refused = next((draft.refused for draft in self.items() if draft.refused), "")
         return f"{refused} Remove the file to send the rest." if refused else ""
 
     def add_file(self, path: str, name: str = "") -> str:
@@ -140,13 +149,6 @@ class Drafts(QObject):
     def add_bytes(self, data: bytes, name: str) -> str:
         """Take pasted data in (a picture from the clipboard, a recording from the microphone)."""
         return self._add(name, "", data)
-
-    def add_attachment(self, attachment: Attachment) -> str:
-        """Put a file that is kept already back into the composer (editing a sent message)."""
-        draft = Draft(new_id(), attachment.name, DraftState.LOOKING, attachment)
-        self._store(draft)
-        self._look(draft)
-        return draft.id
 
     def set_detail(self, draft_id: str, detail: ImageDetail) -> None:
         """Choose how finely a picture is looked at."""
@@ -177,13 +179,14 @@ class Drafts(QObject):
 
     def take(self) -> list[MediaPart]:
         """The ready files as message parts; the composer is empty afterwards."""
-        parts = [part for draft in self._drafts.values() if (part := draft.part()) is not None]
-        self._drafts.clear()
+        taken = self.items()
+        for draft in taken:
+            del self._drafts[draft.id]
         self.changed.emit()
-        return parts
+        return [part for draft in taken if (part := draft.part()) is not None]
 
     def _add(self, name: str, path: str, data: bytes) -> str:
-        draft = Draft(new_id(), name, detail=self.default_detail)
+        draft = Draft(new_id(), name, self._chat, detail=self.default_detail)
         self._store(draft)
         if path:
             self._library.import_file(draft.id, path, name)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
 from app.core.conversation import ConversationMeta, new_id
-from app.core.errors import AppError
 from app.services.library import Library, SearchHit
 
 
@@ -117,16 +115,6 @@ class LibraryController(QObject):
         self._metas[meta.id] = meta
         self.changed.emit()
         return meta.id
-
-    def export_all(self, ids: Iterable[str], folder: str) -> list[str]:
-        """Write several chats as JSON into a folder; returns the titles that failed."""
-        failed = []
-        for conversation_id in ids:
-            try:
-                self.export(conversation_id, str(Path(folder) / f"{conversation_id}.json"))
-            except AppError:
-                failed.append(self._metas[conversation_id].title)
-        return failed
 
 
 def group_by_date(metas: list[ConversationMeta], now: float) -> list[Group]:

@@ -1,6 +1,7 @@
 """More than one chat at a time: what belongs to which, and what is kept when one goes elsewhere."""
 
 import pytest
+from PySide6.QtCore import Qt
 
 from app.core.conversation import MessageState
 from tests.app_ui.talking import ask, write_and_send
@@ -87,3 +88,51 @@ def test_answering_again_stops_what_is_on_its_way(window, qtbot) -> None:
     conversation = window.state.chat.conversation
     assert conversation[long].state is MessageState.STOPPED
     assert window.state.chat.messages()[-1].state is MessageState.DONE
+
+
+# --- what is half written ------------------------------------------------------------------------
+
+
+def test_words_half_written_come_back_after_a_message_was_changed(window, qtbot) -> None:
+    ask(window, qtbot, "first words")
+    page, question = window.chat_page, window.state.chat.messages()[0].id
+    page.composer.set_text("half a thought")
+    page._on_action("edit", question)
+    assert page.composer.text == "first words"
+    qtbot.keyClick(page.composer.edit, Qt.Key.Key_Escape)
+    assert page.composer.text == "half a thought"
+    page._on_action("edit", question)
+    page._on_action("edit", question)
+    qtbot.keyClicks(page.composer.edit, " changed")
+    qtbot.keyClick(page.composer.edit, Qt.Key.Key_Return)
+    assert window.state.chat.messages()[0].text == "first words changed"
+    assert page.composer.text == "half a thought"
+    wait_until_idle(window, qtbot)
+
+
+def test_each_chat_keeps_its_words_and_files(window, qtbot, picture) -> None:
+    ask(window, qtbot, "chat A")
+    chat, composer = window.state.chat, window.chat_page.composer
+    first = chat.conversation.id
+    window.open_files([str(picture)])
+    composer.set_text("for A")
+    window.new_chat()
+    assert (composer.text, chat.drafts.items(), composer._chips) == ("", [], [])
+    composer.set_text("for a new one")
+    window.open_chat(first)
+    assert composer.text == "for A"
+    qtbot.waitUntil(lambda: chat.drafts.all_settled, timeout=30_000)
+    assert [draft.name for draft in chat.drafts.items()] == [picture.name]
+    assert len(composer._chips) == 1
+    window.new_chat()
+    assert composer.text == "for a new one"
+    qtbot.keyClick(composer.edit, Qt.Key.Key_Return)
+    wait_until_idle(window, qtbot)
+    assert chat.messages()[0].attachments == ()
+    composer.set_text("for B")
+    window.open_chat(first)
+    assert composer.text == "for A"
+    qtbot.keyClick(composer.edit, Qt.Key.Key_Return)
+    wait_until_idle(window, qtbot)
+    assert [a.name for a in chat.messages()[-2].attachments] == [picture.name]
+    assert chat.drafts.items() == []

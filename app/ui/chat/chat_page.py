@@ -85,6 +85,9 @@ class ChatPage(QWidget):
         self._models = models
         self._settings = settings
         self._editing_id = ""
+        self._before_edit = ""
+        self._written: dict[str, str] = {}
+        self._composer_key = chat.composer_key
         self._start_error: ErrorCard | None = None
         self._context = RowContext(
             theme,
@@ -211,10 +214,19 @@ class ChatPage(QWidget):
 
     def _on_conversation(self) -> None:
         self._cancel_edit()
+        self._swap_words()
         self._on_meta()
         self.model.set_messages([])
         self._show_messages()
         self.transcript.scroll_to_end()
+
+    def _swap_words(self) -> None:
+        """Half-written words stay with their chat."""
+        key = self._chat.composer_key
+        if key != self._composer_key:
+            self._written[self._composer_key] = self.composer.text
+            self._composer_key = key
+            self.composer.set_text(self._written.pop(key, ""))
 
     def _on_meta(self) -> None:
         self._show_modes()
@@ -224,6 +236,7 @@ class ChatPage(QWidget):
         self.modes.show_modes(self._chat)
 
     def _show_messages(self) -> None:
+        self._composer_key = self._chat.composer_key  # a new chat's first message was sent
         messages = [m for m in self._chat.messages() if m.role is not Role.SYSTEM]
         self.header.title.set_title(self._chat.conversation.meta.title)
         self.model.set_messages(messages)
@@ -296,7 +309,7 @@ class ChatPage(QWidget):
     def _on_send(self, text: str) -> None:
         if self._editing_id:
             message_id, self._editing_id = self._editing_id, ""
-            self.composer.set_editing(False)
+            self._end_edit()
             self._chat.edit(message_id, text)
         else:
             self._chat.send(text)
@@ -343,6 +356,8 @@ class ChatPage(QWidget):
             self._chat.retry(message_id)
 
     def _start_edit(self, message_id: str) -> None:
+        if not self._editing_id:
+            self._before_edit = self.composer.text
         self._editing_id = message_id
         self.composer.set_text(self._chat.conversation[message_id].text)
         self.composer.set_editing(True)
@@ -351,7 +366,11 @@ class ChatPage(QWidget):
     def _cancel_edit(self) -> None:
         if self._editing_id:
             self._editing_id = ""
-            self.composer.set_text("")
+            self._end_edit()
+
+    def _end_edit(self) -> None:
+        """What was half written before an earlier message was changed comes back."""
+        self.composer.set_text(self._before_edit)
         self.composer.set_editing(False)
 
     def _ask_to_open(self, target: str) -> None:
