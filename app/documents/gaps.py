@@ -6,11 +6,11 @@ prose, tables of contents, lists and forms look similar and stay text.
 
 from __future__ import annotations
 
-import itertools
 import re
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,8 +21,9 @@ WORD_GAP = 1.0  # letter heights: more parts two cells of a row
 MOST_PIECES = 4000
 MOST_ROWS = 400
 _RIVER = 0.7  # letter heights of blank paper between two columns
-_MOST_PITCH = 6.0  # letter heights between two rows
-_MORE_PITCH = 2.2  # times the usual distance of the rows before
+_LEAST_RIVER = 0.2  # where every row has its pieces at both sides
+_MOST_PITCH = 9.0  # letter heights between two rows
+_MORE_PITCH = 2.2  # times the largest distance of the rows before
 _LEAST_FILLED = 0.6  # of all cells
 _LONG = 30  # characters: longer cells are prose
 _FULL = 0.8  # of a column's width: lines of prose are nearly as wide as their column
@@ -42,6 +43,7 @@ class GapTable:
 
 
 _Row = list[Piece]
+_Columns = list[tuple[float, float]]
 
 
 def find_tables(
@@ -88,28 +90,45 @@ def _tables_of(rows: list[_Row], height: float, rules: np.ndarray) -> Iterator[G
 def _run_end(rows: list[_Row], start: int, height: float) -> int:
     """Rows that stand in the same columns: no two pieces of a row share one."""
     end = start + 1
-    pitches: list[float] = []
+    largest = 0.0
     while end < len(rows):
         pitch = _bottom(rows[end]) - _bottom(rows[end - 1])
-        usual = statistics.median(pitches) if len(pitches) > 1 else pitch
-        if pitch > min(_MOST_PITCH * height, _MORE_PITCH * max(usual, height)):
+        if pitch > min(_MOST_PITCH * height, _MORE_PITCH * (largest or pitch)):
             break
-        if not _in_columns(rows[start : end + 1], height):
+        if _columns(rows[start : end + 1], height) is None:
             break
-        pitches.append(pitch)
+        largest = max(largest, pitch)
         end += 1
     return end
 
 
-def _in_columns(run: list[_Row], height: float) -> bool:
-    columns = _columns(run, height)
-    return len(columns) > 1 and all(
-        len({_column(piece, columns) for piece in row}) == len(row) for row in run
-    )
+def _columns(run: list[_Row], height: float) -> _Columns | None:
+    """Left and right end of each column if no two pieces of a row share one, or None."""
+    for columns in (_by_number(run, height), _by_rivers(run, height)):
+        if len(columns) > 1 and all(_apart(row, columns) for row in run):
+            return columns
+    return None
 
 
-def _columns(run: list[_Row], height: float) -> list[tuple[float, float]]:
-    """Left and right end of each column: what the pieces cover, between rivers of blank paper."""
+def _apart(row: _Row, columns: _Columns) -> bool:
+    places = [_column(piece, columns) for piece in row]
+    return -1 not in places and len(set(places)) == len(places)
+
+
+def _by_number(run: list[_Row], height: float) -> _Columns:
+    """Columns of the rows with most pieces: words may stand on the left, figures on the right."""
+    count = max(map(len, run))
+    full = [row for row in run if len(row) == count]
+    columns = [
+        (min(piece.box[0] for piece in column), max(piece.box[2] for piece in column))
+        for column in zip(*full, strict=True)
+    ]
+    tight = any(b[0] - a[1] < _LEAST_RIVER * height for a, b in pairwise(columns))
+    return [] if tight else columns
+
+
+def _by_rivers(run: list[_Row], height: float) -> _Columns:
+    """What the pieces cover, between rivers of blank paper."""
     spans = sorted((piece.box[0], piece.box[2]) for row in run for piece in row)
     found = [spans[0]]
     for left, right in spans[1:]:
@@ -120,8 +139,15 @@ def _columns(run: list[_Row], height: float) -> list[tuple[float, float]]:
     return found
 
 
-def _column(piece: Piece, columns: list[tuple[float, float]]) -> int:
-    return next(i for i, (_, right) in enumerate(columns) if piece.box[0] <= right)
+def _column(piece: Piece, columns: _Columns) -> int:
+    """The one column a piece lies in or reaches into the blank paper of; -1 if it reaches two."""
+    found = -1
+    for index, (left, right) in enumerate(columns):
+        if piece.box[0] < right and piece.box[2] > left:
+            if found >= 0:
+                return -1
+            found = index
+    return found
 
 
 def _bottom(row: _Row) -> float:
@@ -131,6 +157,8 @@ def _bottom(row: _Row) -> float:
 
 def _table(run: list[_Row], height: float, rules: np.ndarray) -> GapTable | None:
     columns = _columns(run, height)
+    if columns is None:
+        return None
     inside = _rules_at(run, columns, height, rules)
     cells = [[() for _ in columns] for _ in run]  # type: list[list[tuple[Piece, ...]]]
     for row, pieces in zip(cells, run, strict=True):
@@ -145,9 +173,7 @@ def _said(cell: Sequence[Piece]) -> str:
     return " ".join(piece.text for piece in cell)
 
 
-def _rules_at(
-    run: list[_Row], columns: list[tuple[float, float]], height: float, rules: np.ndarray
-) -> list[float]:
+def _rules_at(run: list[_Row], columns: _Columns, height: float, rules: np.ndarray) -> list[float]:
     """Heights of the rules over the whole width of a run, those just above and below included."""
     left, right = columns[0][0], columns[-1][1]
     top = min(piece.box[1] for piece in run[0]) - 2.5 * height
@@ -160,9 +186,7 @@ def _rules_at(
     return found
 
 
-def _is_table(
-    texts: list[list[str]], run: list[_Row], columns: list[tuple[float, float]], rules: int
-) -> bool:
+def _is_table(texts: list[list[str]], run: list[_Row], columns: _Columns, rules: int) -> bool:
     """Nothing else than a table: see the top of this file."""
     ruled = rules >= 2
     said = [[text for text in column if text] for column in zip(*texts, strict=True)]
@@ -198,7 +222,7 @@ def _prose(
     said: list[list[str]],
     numbers: list[bool],
     run: list[_Row],
-    columns: list[tuple[float, float]],
+    columns: _Columns,
 ) -> bool:
     """Two columns of long lines, or of lines as wide as their column."""
     widths: list[list[float]] = [[] for _ in columns]
@@ -237,10 +261,10 @@ def _with_continuations(
 ) -> list[list[tuple[Piece, ...]]]:
     """Rows whose cells go on below: no first cell, and nearer to the row above than rows are."""
     bottoms = [_bottom(row) for row in run]
-    pitches = [b - a for a, b in itertools.pairwise(bottoms)]
+    pitches = [b - a for a, b in pairwise(bottoms)]
     full = [pitch for pitch, row in zip(pitches, cells[1:], strict=True) if row[0]]
     usual = statistics.median(full) if full else 0.0
-    between = [any(a < y < b for y in rules) for a, b in itertools.pairwise(bottoms)]
+    between = [any(a < y < b for y in rules) for a, b in pairwise(bottoms)]
     ruled = sum(between) >= 2 and sum(between) >= 0.5 * len(full)
     rows = cells[:1]
     for row, pitch, parted in zip(cells[1:], pitches, between, strict=True):

@@ -82,7 +82,7 @@ def clustered(values: np.ndarray) -> np.ndarray:
 
 
 def find_grids(across: np.ndarray, down: np.ndarray) -> list[Grid]:
-    """All grids of at least two rows and two columns, from the top.
+    """All grids of at least two columns, from the top.
 
     Args:
         across: horizontal lines, joined.
@@ -116,8 +116,8 @@ def _connected(touching: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         count = 0
         while (now := int(rows.sum() + columns.sum())) != count:
             count = now
-            columns = touching[rows].any(axis=0)
-            rows = touching[:, columns].any(axis=1)
+            columns = np.asarray(touching[rows].any(axis=0))
+            rows = np.asarray(touching[:, columns].any(axis=1))
         left &= ~rows
         yield rows, columns
 
@@ -127,11 +127,11 @@ def _grid(across: np.ndarray, down: np.ndarray) -> Grid | None:
     xs = _borders(down[:, 0], across[:, 1:])
     ys = _borders(across[:, 0], down[:, 1:])
     rows, columns = len(ys) - 1, len(xs) - 1
-    if rows < 2 or columns < 2 or rows * columns > MOST_CELLS:
+    if rows < 1 or columns < 2 or rows * columns > MOST_CELLS:
         return None
     # [rows, columns - 1]: a line between a cell and the one right of it; and [rows - 1, columns].
     beside = np.array([_covered(down, x, ys) for x in xs[1:-1]]).T
-    below = np.array([_covered(across, y, xs) for y in ys[1:-1]])
+    below = np.array([_covered(across, y, xs) for y in ys[1:-1]], bool).reshape(rows - 1, columns)
     return _without_blanks(xs, ys, _owners(beside, below))
 
 
@@ -172,7 +172,7 @@ def _without_blanks(xs: np.ndarray, ys: np.ndarray, owner: np.ndarray) -> Grid |
     begins = owner == places
     kept_rows, kept_columns = begins.any(axis=1), begins.any(axis=0)
     kept_rows[0] = kept_columns[0] = True
-    if kept_rows.sum() < 2 or kept_columns.sum() < 2 or not _rectangles(owner):
+    if kept_columns.sum() < 2 or not _rectangles(owner):
         return None
     inside = owner[kept_rows][:, kept_columns]
     _, first, inverse = np.unique(inside, return_index=True, return_inverse=True)

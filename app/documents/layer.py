@@ -23,7 +23,8 @@ MOST_GLYPHS = 60_000  # of a page looked at for tables
 MOST_GRIDS = 100
 _LEAST_FILLED = 0.3  # of the cells of a grid
 _MOST_LINES = 8.0  # in a cell on average: more are boxes around prose
-_ALIGNED = 2.0  # points between the feet of letters in one row
+_LEAST_SPLIT = 4  # rows that no line parts
+_ALIGNED = 2.5  # points between the feet of letters in one row
 Rulings = tuple[np.ndarray, np.ndarray]
 
 
@@ -66,7 +67,7 @@ def _drawn(glyphs: Sequence[Glyph], free: np.ndarray, rulings: Rulings) -> Itera
     if not grids or not free.any():
         return
     numbers = np.flatnonzero(free)
-    boxes = np.array([glyphs[number].box for number in numbers])
+    boxes = np.array([glyphs[number].box for number in numbers.tolist()])
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     # The smallest first: a table in a cell of another is taken as its own.
     by_area = sorted(grids, key=lambda grid: float(np.ptp(grid.xs) * np.ptp(grid.ys)))
@@ -77,32 +78,57 @@ def _drawn(glyphs: Sequence[Glyph], free: np.ndarray, rulings: Rulings) -> Itera
             int(cell): list(pieces(glyphs, numbers[cells == cell].tolist(), np.inf))
             for cell in np.unique(cells[cells >= 0])
         }
-        table = _grid_table(grid, inside)
+        table = _grid_table(*_parted(grid, inside, glyphs))
         if table is not None:
             free[numbers[cells >= 0]] = False
             yield table
 
 
+def _parted(
+    grid: Grid, inside: dict[int, list[Piece]], glyphs: Sequence[Glyph]
+) -> tuple[Grid, dict[int, list[Piece]]]:
+    """Cells across several columns whose words stand apart in these columns are several cells.
+
+    Tables that shade or frame every other row draw no lines between the columns of the rest.
+    """
+    owner = grid.owner.copy()
+    places = np.arange(owner.size).reshape(owner.shape)
+    found: dict[int, list[Piece]] = {}
+    for cell, whole in inside.items():
+        top, left, bottom, right = grid.span(cell)
+        if bottom - top > 1 or right - left < 2 or len(whole) != 1:
+            found[cell] = whole
+            continue
+        gap = WORD_GAP * (whole[0].box[3] - whole[0].box[1])
+        parts = list(pieces(glyphs, whole[0].glyphs, gap))
+        starts = np.searchsorted(grid.xs, [part.box[0] + _ALIGNED for part in parts]) - 1
+        ends = np.searchsorted(grid.xs, [part.box[2] - _ALIGNED for part in parts]) - 1
+        if len(parts) < 2 or (starts != ends).any() or len(set(starts.tolist())) < len(parts):
+            found[cell] = whole
+            continue
+        owner[top, left:right] = places[top, left:right]
+        for part, column in zip(parts, starts, strict=True):
+            found[int(places[top, column])] = [part]
+    return Grid(grid.xs, grid.ys, owner), found
+
+
 def _grid_table(grid: Grid, inside: dict[int, list[Piece]]) -> _Found | None:
-    cells = np.unique(grid.owner)
-    columns = {grid.span(cell)[1] for cell in inside}
-    rows = {grid.span(cell)[0] for cell in inside}
     lines = sum(map(len, inside.values()))
-    if len(inside) < max(_LEAST_FILLED * len(cells), 3) or len(columns) < 2 or len(rows) < 2:
+    if len(inside) < _LEAST_FILLED * len(np.unique(grid.owner)) or not inside:
         return None
-    if lines > _MOST_LINES * len(inside):
+    if lines > _MOST_LINES * len(inside) and grid.shape[0] > 1:
         return None
     everything = tuple(piece for found in inside.values() for piece in found)
     rtl = right_to_left(" ".join(piece.text for piece in everything))
     texts = [[""] * grid.shape[1] for _ in range(grid.shape[0])]
-    bands: list[list[list[str]]] = []
     for cell, found in inside.items():
         top, left, _, right = grid.span(cell)
         borders = (float(grid.xs[left]), float(grid.xs[right]))
         texts[top][right - 1 if rtl else left] = cell_text(found, *borders)
-    for number, row in enumerate(texts):
-        bands.append(_split(grid, inside, number) or [row])
+    bands = [_split(grid, inside, number) or [row] for number, row in enumerate(texts)]
     table = [row[::-1] if rtl else row for band in bands for row in band]
+    if sum(map(any, table)) < 2 or sum(map(any, zip(*table, strict=True))) < 2:
+        return None
     box = (float(grid.xs[0]), float(grid.ys[0]), float(grid.xs[-1]), float(grid.ys[-1]))
     return _Found(tuple(map(tuple, table)), box, everything)
 
@@ -110,30 +136,24 @@ def _grid_table(grid: Grid, inside: dict[int, list[Piece]]) -> _Found | None:
 def _split(grid: Grid, inside: dict[int, list[Piece]], row: int) -> list[list[str]] | None:
     """The rows of a band in which lines part only the columns, or None.
 
-    Only where the whole grid has a head and a body at most, and every line break in the first
-    column was meant: words that were carried over to the next line are no rows.
+    Only where the whole grid is a body and at most a head, every cell of the body has as many
+    lines, and every line break was meant: words carried over to the next line are no rows.
     """
     rows, columns = grid.shape
     owners = grid.owner[row]
-    if rows > 3 or len(set(owners.tolist())) < columns:
-        return None
-    if any(grid.span(int(cell))[2] - grid.span(int(cell))[0] > 1 for cell in owners):
-        return None
     cells = [inside.get(int(cell), []) for cell in owners]
-    feet = [piece.box[3] for piece in max(cells, key=len)]
-    if len(feet) < 3 or any(len(cell) < 2 for cell in cells):
+    count = len(cells[0])
+    if rows > 2 or count < _LEAST_SPLIT or any(len(cell) != count for cell in cells):
         return None
-    texts = [[""] * columns for _ in feet]
+    if len(set(owners.tolist())) < columns:
+        return None
     for column, cell in enumerate(cells):
         borders = float(grid.xs[column]), float(grid.xs[column + 1])
-        if cell_text(cell, *borders).count("\n") < len(cell) - 1:
+        if cell_text(cell, *borders).count("\n") < count - 1:
             return None
-        for piece in cell:
-            near = int(np.argmin([abs(foot - piece.box[3]) for foot in feet]))
-            if abs(feet[near] - piece.box[3]) > _ALIGNED or texts[near][column]:
-                return None
-            texts[near][column] = piece.text
-    return texts
+        if any(abs(a.box[3] - b.box[3]) > _ALIGNED for a, b in zip(cell, cells[0], strict=True)):
+            return None
+    return [[cell[line].text for cell in cells] for line in range(count)]
 
 
 # --- without lines between columns ---------------------------------------------------------------

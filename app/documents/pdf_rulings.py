@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +70,7 @@ def _strokes(page: PdfPage) -> Iterator[Box]:
 
 
 def _straight(path: list[_Point]) -> Iterator[Box]:
-    for (x0, y0), (x1, y1) in itertools.pairwise(path):
+    for (x0, y0), (x1, y1) in pairwise(path):
         if min(abs(x1 - x0), abs(y1 - y0)) <= _SLANT:
             yield x0, y0, x1, y1
 

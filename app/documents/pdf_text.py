@@ -57,7 +57,7 @@ def raw_lines(text: PdfTextPage) -> Iterator[RawLine]:
         unit = pdfium.FPDFText_GetUnicode(text, index) if index < count else 10
         if unit in (10, 13):
             if any(line.boxes) and string(line.units).strip():
-                yield line
+                yield _in_logical_order(line)
             line = RawLine([], [], [])
         elif unit:
             line.units.append(unit)
@@ -67,6 +67,20 @@ def raw_lines(text: PdfTextPage) -> Iterator[RawLine]:
             measured = box is not None and len(line.letters) < MEASURED_LETTERS
             if measured and pdfium.FPDFText_GetLooseCharBox(text, index, whole):
                 line.letters.append((whole.left, whole.bottom, whole.right, whole.top))
+
+
+def _in_logical_order(line: RawLine) -> RawLine:
+    """PDFium turns lines of Arabic around letter by letter, those of one ligature too: back."""
+    units, boxes = line.units, line.boxes
+    at = 0
+    while at < len(units):
+        end = at + 1
+        while end < len(units) and boxes[at] is not None and boxes[end] == boxes[at]:
+            end += 1
+        if all(map(_is_arabic, units[at:end])):
+            units[at:end] = reversed(units[at:end])
+        at = end
+    return line
 
 
 def text_line(line: RawLine, place: Place) -> TextLine:
@@ -98,6 +112,10 @@ def glyphs(line: RawLine, number: int, place: Place, size: tuple[float, float]) 
             spot = (left * wide, top * high, right * wide, bottom * high)
             yield Glyph(string(pair), spot, number)
         pair = []
+
+
+def _is_arabic(unit: int) -> bool:
+    return 0x0600 <= unit < 0x0900 or 0xFB50 <= unit < 0xFE00 or 0xFE70 <= unit < 0xFEFF
 
 
 def string(units: list[int]) -> str:

@@ -5,10 +5,10 @@ Boxes are points of the page as shown, y downwards.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from app.documents.types import Box
@@ -105,7 +105,7 @@ def cell_text(lines: Sequence[Piece], left: float, right: float) -> str:
     text = lines[0].text
     margins = [min(line.box[0] - left, right - line.box[2]) for line in lines]
     room = right - left - 2 * min(max(min(margins), 0.0), _MOST_PADDING)
-    for before, line in itertools.pairwise(lines):
+    for before, line in pairwise(lines):
         words = line.text
         if re.search(r"[^\W\d_]-$", text) and words[:1].islower():
             text = text[:-1] + words

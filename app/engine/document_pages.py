@@ -22,10 +22,10 @@ from app.documents.types import (
     Box,
     DocumentError,
     PageFacts,
+    PageLayer,
     PagePart,
     PagePicture,
     ReadingDetail,
-    TextLine,
 )
 from app.engine.page_lines import (
     layer_is_good,
@@ -36,6 +36,7 @@ from app.engine.page_lines import (
 )
 
 MOST_DIFFERENCES = 200
+_NO_LAYER = PageLayer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +44,14 @@ class LoadedPage:
     """Everything about a page but what the model says.
 
     pictures: one, or one for each tile; empty where the text layer is used or there is a problem.
-    layer: lines of the PDF's own text, empty where there is none or it is not asked for. shape:
+    layer: the PDF's own text, empty where there is none or it is not asked for. shape:
     width and height of the page in one unit, letter_height in the same.
     """
 
     page: int
     detail: ReadingDetail = ReadingDetail.NORMAL
     pictures: tuple[PagePicture, ...] = ()
-    layer: tuple[TextLine, ...] = ()
+    layer: PageLayer = _NO_LAYER
     use_layer: bool = False
     segments: tuple[Box, ...] = ()
     tiles: TilePlan | None = None
@@ -72,7 +73,7 @@ class LoadedPage:
             layer_markdown(self.layer),
             seconds=self.seconds,
             source="layer",
-            lines=layer_places(self.layer),
+            lines=layer_places(self.layer.all_lines),
         )
 
     def finished(
@@ -112,15 +113,15 @@ class LoadedPage:
         )
 
     def _differences(self, text: str) -> tuple[PageDifference, ...]:
-        if not self.layer:
+        if not self.layer.all_lines:
             return ()
-        found = compare(text, layer_text(self.layer)).differences[:MOST_DIFFERENCES]
+        found = compare(text, layer_text(self.layer.all_lines)).differences[:MOST_DIFFERENCES]
         return tuple(PageDifference(d.start, d.end, d.layer) for d in found)
 
     def _places(self, text: str) -> tuple[PageLine, ...]:
         """Where lines stand: the text layer knows, else the lines of writing found by looking."""
-        if self.layer:
-            return layer_places(self.layer)
+        if self.layer.all_lines:
+            return layer_places(self.layer.all_lines)
         segments = self.segments
         if segments and right_to_left(text):
             segments = reordered(segments, self.letter_height, self.shape)
@@ -171,10 +172,10 @@ class PageLoader:
     def _loaded(self, page: int) -> LoadedPage:
         host, job = self._host, self._job
         facts = host.facts(job.path, page)
-        layer: tuple[TextLine, ...] = ()
+        layer = _NO_LAYER
         if facts.has_text and job.text_layer != "ignore":
-            layer = host.lines(job.path, page)
-        good = bool(layer) and layer_is_good(layer)
+            layer = host.layer(job.path, page)
+        good = layer_is_good(layer)
         if good and job.text_layer == "use" and job.task in _TEXT_TASKS:
             return LoadedPage(page, layer=layer, use_layer=True)
         detail = self._detail(facts)
@@ -189,7 +190,7 @@ class PageLoader:
             page,
             detail,
             self._pictures(page, detail, tiles.parts if tiles else (), prepared=prepared),
-            layer if good else (),
+            layer if good else _NO_LAYER,
             segments=() if good else segments,
             tiles=tiles,
             shape=(facts.width, facts.height),

@@ -12,26 +12,30 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.core.events import PageLine
-from app.documents.types import Box, TextLine
+from app.documents.types import Box, PageLayer, TextLine, TextTable
 
 # A layer with less says too little to stand for a page: stamps and page numbers over a scan.
 LEAST_CHARACTERS = 40
+LEAST_IN_TABLES = 8  # where there is a table: its few cells are the page
 LEAST_SOUND = 0.97
 HEADING = 1.22  # times the usual size of letters
 TITLE = 1.45
 _PARAGRAPH_GAP = 0.75  # of a line's height
 _MARKDOWN = re.compile(r"^\s*(?:#{1,6}\s+|[-*+]\s+|\d{1,3}[.)]\s+|>\s?)|[*_`|$\\]+")
+_MARKS = re.compile(r"([\\`*_|$<&\[~])")
+_FIGURES = re.compile(r"[\W\d_]*\d[\W\d_]*")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _RULER = re.compile(r"[\s|:\-=_]*")
 
 
-def layer_is_good(lines: Sequence[TextLine]) -> bool:
+def layer_is_good(layer: PageLayer) -> bool:
     """The text layer can stand for the page: enough of it, and made of real characters.
 
     Fonts without a map to Unicode give private or replacement characters.
     """
-    text = "".join(line.text for line in lines)
+    text = "".join(line.text for line in layer.all_lines)
     characters = [character for character in text if not character.isspace()]
-    if len(characters) < LEAST_CHARACTERS:
+    if len(characters) < (LEAST_IN_TABLES if layer.tables else LEAST_CHARACTERS):
         return False
     sound = sum(
         character != "\ufffd" and unicodedata.category(character) not in ("Co", "Cn", "Cc", "Cs")
@@ -45,12 +49,22 @@ def layer_text(lines: Sequence[TextLine]) -> str:
     return "\n".join(line.text for line in lines)
 
 
-def layer_markdown(lines: Sequence[TextLine]) -> str:
-    """The layer as Markdown: large lines are headings, gaps part paragraphs.
+def layer_markdown(layer: PageLayer) -> str:
+    """The layer as Markdown: large lines are headings, gaps part paragraphs, tables are tables.
 
     Its words stay as they are, escaped where Markdown would read them as something else.
     """
-    usual = statistics.median([line.size for line in lines if line.size] or [0.0])
+    usual = statistics.median([line.size for line in layer.all_lines if line.size] or [0.0])
+    blocks: list[str] = []
+    before = 0
+    for table in layer.tables:
+        blocks += [*_text_blocks(layer.lines[before : table.at], usual), _table(table)]
+        before = table.at
+    return "\n\n".join([*blocks, *_text_blocks(layer.lines[before:], usual)])
+
+
+def _text_blocks(lines: Sequence[TextLine], usual: float) -> list[str]:
+    """Headings and paragraphs. usual: size of most letters of the page."""
     blocks: list[list[str]] = []
     before: TextLine | None = None
     for line in lines:
@@ -61,7 +75,29 @@ def layer_markdown(lines: Sequence[TextLine]) -> str:
         else:
             blocks.append([_prefix(line, usual) + _escaped(line.text)])
         before = line
-    return "\n\n".join(_joined(block) for block in blocks)
+    return [_joined(block) for block in blocks]
+
+
+def _table(table: TextTable) -> str:
+    """A Markdown table; one that begins with figures has no head, which an empty one says."""
+    rows = [[_cell(text) for text in row] for row in table.rows]
+    if not _is_head(table.rows[0]):
+        rows.insert(0, [""] * len(rows[0]))
+    written = ["| " + " | ".join(row) + " |" for row in rows]
+    written.insert(1, "|" + " --- |" * len(rows[0]))
+    return "\n".join(written)
+
+
+def _is_head(row: Sequence[str]) -> bool:
+    """Words, most of them; years are words here."""
+    filled = [text for text in row if text]
+    figures = sum(bool(_FIGURES.fullmatch(text)) and not _YEAR.fullmatch(text) for text in filled)
+    return 2 * figures < len(filled)
+
+
+def _cell(text: str) -> str:
+    """A cell's text, every mark in it escaped."""
+    return "<br>".join(_MARKS.sub(r"\\\1", line) for line in text.split("\n"))
 
 
 def _is_heading(line: TextLine, usual: float) -> bool:

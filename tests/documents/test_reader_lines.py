@@ -1,11 +1,15 @@
 """The text layer as Markdown, and which words stand in which line of writing."""
 
-from app.documents.types import TextLine
+from app.documents.types import PageLayer, TextLine, TextTable
 from app.engine.page_lines import layer_is_good, layer_markdown, places
 
 
 def line(text: str, top: float, size: float = 0.012, left: float = 0.1) -> TextLine:
     return TextLine(text, (left, top, left + 0.01 * len(text), top + 0.014), size)
+
+
+def page(*lines: TextLine) -> PageLayer:
+    return PageLayer(tuple(lines))
 
 
 def test_headings_paragraphs_and_parted_words() -> None:
@@ -18,7 +22,7 @@ def test_headings_paragraphs_and_parted_words() -> None:
         line("• another", 0.196),
         line("# not a heading", 0.24),
     ]
-    assert layer_markdown(lines).split("\n\n") == [
+    assert layer_markdown(page(*lines)).split("\n\n") == [
         "# The lease",
         "The tenant pays the rent on the first working day of every month.",
         r"A new paragraph with a \* star and a \| bar.",
@@ -30,16 +34,16 @@ def test_headings_paragraphs_and_parted_words() -> None:
 
 def test_the_next_column_begins_a_paragraph() -> None:
     lines = [line("end of the left column", 0.9), line("top of the right", 0.1, left=0.6)]
-    assert len(layer_markdown(lines).split("\n\n")) == 2
+    assert len(layer_markdown(page(*lines)).split("\n\n")) == 2
 
 
 def test_a_layer_must_be_of_real_characters() -> None:
-    assert layer_is_good([line("A page with more than enough words to stand for itself.", 0.1)])
-    assert layer_is_good([line("عقد الإيجار بين المالك والمستأجر لمدة سنة واحدة كاملة", 0.1)])
-    assert not layer_is_good([line("Page 3", 0.1)])
-    assert not layer_is_good([line("\ue001\ue002\ue003" * 30, 0.1)])
-    assert not layer_is_good([line("\ufffd" * 60, 0.1)])
-    assert not layer_is_good([])
+    assert layer_is_good(page(line("A page with more than enough words to stand for itself.", 0.1)))
+    assert layer_is_good(page(line("عقد الإيجار بين المالك والمستأجر لمدة سنة واحدة كاملة", 0.1)))
+    assert not layer_is_good(page(line("Page 3", 0.1)))
+    assert not layer_is_good(page(line("\ue001\ue002\ue003" * 30, 0.1)))
+    assert not layer_is_good(page(line("\ufffd" * 60, 0.1)))
+    assert not layer_is_good(page())
 
 
 def test_words_are_dealt_out_to_the_lines_found() -> None:
