@@ -184,6 +184,14 @@ def test_transcripts_leave_files_of_others_and_say_where_they_are(talk):
     assert len(list(Path().glob("*.txt"))) == 3
 
 
+def test_transcripts_into_a_file_are_refused_before_listening(talk, monkeypatch):
+    monkeypatch.delattr(transcribe, "_transcriber")  # would fail if it were asked for
+    Path("notes.txt").write_text("precious")
+    code, out, err = talk("transcribe", "talk.wav", "--out", "notes.txt")
+    assert (code, out) == (2, "")
+    assert err == "facet transcribe: --out names a file, notes.txt. Name a folder.\n"
+
+
 def test_a_silent_film_is_said_to_be_silent(talk):
     import cv2
 
