@@ -37,6 +37,7 @@ from app.ui.drop import are_documents, drop_words, kind_of, paths_of, reading_wo
 from app.ui.drop_guide import DropGuide
 from app.ui.icons import app_icon
 from app.ui.menus import MenuCalls, Menus
+from app.ui.reading_offer import ReadingOffer
 from app.ui.sidebar import Sidebar
 from app.ui.theme import Theme
 from app.ui.widgets.drop_overlay import DropOverlay
@@ -105,10 +106,18 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.sidebar = Sidebar(theme, state.conversations)
         self.stack = QStackedWidget()
-        self.chat_page = ChatPage(
-            theme, state.chat, state.models, state.conversations, state.settings, state.pictures
-        )
         center = QWidget()
+        self.notice = NoticeBar(theme, center)
+        self.chat_page = ChatPage(
+            theme,
+            state.chat,
+            state.models,
+            state.conversations,
+            state.settings,
+            state.pictures,
+            self.notice,
+        )
+        self.reading = ReadingOffer(state.chat.drafts, self.notice, self)
         row = QHBoxLayout(center)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
@@ -117,7 +126,6 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(center)
         self.overlay = DropOverlay(theme, self)
         self.drops = DropGuide(self.overlay)
-        self.notice = NoticeBar(theme, center)
 
     def _build_menus(self) -> None:
         page = self.chat_page
@@ -194,6 +202,8 @@ class MainWindow(QMainWindow):
         self.sidebar.export_wanted.connect(self._export)
         page.models_wanted.connect(lambda: self.show_page("models"))
         page.attach.connect(self.choose_files)
+        page.composer.blocked.connect(self.reading.say_blocked)
+        self.reading.wanted.connect(self.documents_wanted)
         page.talk.connect(lambda: self.show_page("live"))
         page.menus.failed.connect(self.show_failure)
         state.conversations.undo_changed.connect(self._on_deleted)
@@ -292,23 +302,16 @@ class MainWindow(QMainWindow):
             self.documents_wanted.emit(files)
         elif files:
             self.show_page("chat")
-            self.chat_page.add_files(files)
-            self._offer_reading(files)
+            drafts = zip(self.chat_page.add_files(files), files, strict=True)
+            if "documents" in self._pages:
+                documents = {each: path for each, path in drafts if kind_of(path) == "document"}
+                self.reading.watch(documents)
         self.activateWindow()
 
     def _reads(self, paths: list[str]) -> bool:
         """These files are read page by page, not attached to a chat."""
         wanted = self._current == "documents" or any(Path(path).is_dir() for path in paths)
         return bool(paths) and wanted and "documents" in self._pages
-
-    def _offer_reading(self, files: list[str]) -> None:
-        """A document in a chat is one piece of text; its pages can be read one by one instead."""
-        documents = [path for path in files if kind_of(path) == "document"]
-        if documents and "documents" in self._pages:
-            words = "Its text goes into the chat." if len(documents) == 1 else "Added to the chat."
-            self.notice.show_notice(
-                words, "Read the pages", lambda: self.documents_wanted.emit(documents)
-            )
 
     def choose_files(self) -> None:
         """Ask which files to attach."""

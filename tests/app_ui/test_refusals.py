@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QFileOpenEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from app.controllers.drafts import DraftState, refusal
 from app.core.conversation import MediaKind
 from app.core.events import Capabilities
 from app.main import _FileOpener
 from app.ui.main_window import MainWindow
+from app.ui.widgets.notices import NoticeBar
 
 DEAF = Capabilities(image=True, video=True)
 
@@ -135,3 +136,30 @@ def test_the_words_name_what_would_work() -> None:
     assert refusal(MediaKind.DOCUMENT, nothing, "Text model") == ""
     base = Capabilities(image=True, audio=True, video=True, chat=False)
     assert "only continues text" in refusal(MediaKind.IMAGE, base, "Base")
+
+
+def test_a_document_in_a_chat_gets_one_notice_that_says_what_is_true(
+    window: MainWindow, qtbot, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    asked: list[list[str]] = []
+    window.add_page("documents", "Documents", "scan-text", QWidget())
+    window.documents_wanted.connect(asked.append)
+    scan, note = tmp_path / "scan.pdf", tmp_path / "note.txt"
+    Image.new("RGB", (200, 300), "white").save(scan)
+    note.write_text("Remember the milk.")
+    window.open_files([str(note)])
+    qtbot.waitUntil(lambda: window.notice.isVisible(), timeout=30_000)
+    assert window.notice.text == "Its text goes into the chat."
+    window.state.chat.drafts.remove(window.state.chat.drafts.items()[0].id)
+    window.open_files([str(scan)])
+    drafts = window.state.chat.drafts
+    qtbot.waitUntil(lambda: drafts.all_settled, timeout=30_000)
+    assert window.notice.text == drafts.items()[0].refused
+    window.chat_page.composer.set_text("What does it say?")
+    qtbot.keyClick(window.chat_page.composer.edit, Qt.Key.Key_Return)
+    assert window.notice.text == drafts.obstacle
+    assert [bar for bar in window.findChildren(NoticeBar) if bar.isVisible()] == [window.notice]
+    window.notice._button.click()
+    assert asked == [[str(scan)]]

@@ -59,7 +59,7 @@ class ChatPage(QWidget):
 
     `models_wanted`: the person should choose a model. `talk`: the composer's microphone button.
     `attach`: the paper clip. `record`: a voice note. `transcribe_wanted(path, name)`: a long
-    recording should be written down.
+    recording should be written down. `notice` is the window's: there is one.
     """
 
     models_wanted = Signal()
@@ -76,11 +76,13 @@ class ChatPage(QWidget):
         library: LibraryController,
         settings: SettingsController,
         pictures: PictureController,
+        notice: NoticeBar,
     ) -> None:
         super().__init__()
         self.setProperty("kind", "page")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._theme = theme
+        self.notice = notice
         self._chat = chat
         self._models = models
         self._settings = settings
@@ -118,7 +120,6 @@ class ChatPage(QWidget):
         self.transcript = TranscriptView(self._theme, self.model, self._make_row)
         self.empty = EmptyChat(self._theme)
         self.composer = Composer(self._theme)
-        self.notice = NoticeBar(self._theme, self)
         self._stack = QStackedWidget()
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self.transcript)
@@ -152,7 +153,6 @@ class ChatPage(QWidget):
         self.empty.chosen.connect(self._on_suggestion)
         composer.send.connect(self._on_send)
         composer.stop.connect(chat.stop)
-        composer.blocked.connect(self.notice.show_notice)
         composer.attach.connect(self.attach)
         composer.talk.connect(self.talk)
         composer.record.connect(self.record)
@@ -192,13 +192,14 @@ class ChatPage(QWidget):
 
     # --- what others ask -------------------------------------------------------------------------
 
-    def add_files(self, paths: list[str]) -> None:
-        """Attach files to the next message."""
+    def add_files(self, paths: list[str]) -> list[str]:
+        """Attach files to the next message; the ids of their drafts."""
         self._chat.drafts.default_detail = ImageDetail(self._settings.settings.image_detail)
+        drafts = [self._chat.drafts.add_file(path) for path in paths]
         for path in paths:
-            self._chat.drafts.add_file(path)
             self._settings.remember_file(path)
         self.composer.edit.setFocus()
+        return drafts
 
     def focus_composer(self) -> None:
         """Be ready to write."""
@@ -412,7 +413,6 @@ class ChatPage(QWidget):
         """The composer is as wide as the column of messages."""
         super().resizeEvent(event)
         self._fit_composer()
-        self.notice.place()
 
     def _fit_composer(self) -> None:
         # Margins, not fixed widths: those would keep the window from becoming narrower.
