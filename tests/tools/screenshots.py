@@ -204,6 +204,7 @@ def make_all(target: Path) -> None:
         show.fill()
         window.new_chat()
         each_look(show, "empty-chat")
+        _composer(show)
         show.talk("What is in this picture?", ANSWER, picture=True)
         each_look(show, "chat")
         show.talk("Where are they?", MARKS, picture=False)
@@ -213,6 +214,28 @@ def make_all(target: Path) -> None:
             show.settle(1.0)
             each_look(show, page)
         _variants(show)
+
+
+def _composer(show: Stage) -> None:
+    """Files that wait, one of them refused, and a form for the next reply; usual and large text."""
+    samples = PROJECT / "assets" / "samples"
+    files = [show.picture, samples / "command.flac", samples / "page.pdf"]
+    chat, composer = show.state.chat, show.window.chat_page.composer
+    show.window.open_files([str(path) for path in files])
+    show.wait(lambda: len(chat.drafts.items()) == len(files) and chat.drafts.all_settled)
+    chat.set_json_schema('{"type": "object"}', once=True)
+    composer.set_text("Which things are here?")
+    each_look(show, "composer")
+    show.window.theme.set_scale(2.0)
+    for suffix, size in SIZES.items():
+        show.window.resize(*size)
+        show.settle(1.0)
+        show.shoot(f"composer-200-dark-{suffix}")
+    show.window.theme.set_scale(1.0)
+    for draft in chat.drafts.items():
+        chat.drafts.remove(draft.id)
+    chat.set_json_schema("")
+    composer.set_text("")
 
 
 FRUIT = [
@@ -265,9 +288,13 @@ def _variants(show: Stage) -> None:
         show.shoot(f"chat-german-light-{suffix}")
         window.theme.set_scale(2.0)
         show.shoot(f"chat-german-200-light-{suffix}")
-        for page in ("models", "settings"):
+        for page in ("models", "settings", "doctor"):
             window.show_page(page)
-            show.shoot(f"{page}-200-light-{suffix}")
+            for theme in ("light", "dark"):
+                window.theme.set_mode(theme)
+                show.settle(1.0)
+                show.shoot(f"{page}-200-{theme}-{suffix}")
+        window.theme.set_mode("light")
         window.show_page("chat")
         window.theme.set_scale(1.0)
     failure = Failure(
