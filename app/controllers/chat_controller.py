@@ -100,7 +100,7 @@ class ChatController(QObject):
         self._answers = Answers(library, engine, conversations, settings, self)
         self.tools = self._answers.tools
         self._model: ModelInfo | None = None
-        self._next_schema = ""
+        self._next_schemas: dict[str, str] = {}
         self._conversation = self._fresh()
         self._count_id = ""
         self._answers.changed.connect(self._on_answer)
@@ -181,7 +181,7 @@ class ChatController(QObject):
             parts.append(Text(text))
         if not parts:
             return None
-        schema, self._next_schema = self._next_schema, ""
+        schema = self._next_schemas.pop(self.composer_key, "")
         question_id = self._say(self._conversation.leaf_id, tuple(parts), schema)
         if schema:
             self.meta_changed.emit()
@@ -350,16 +350,19 @@ class ChatController(QObject):
     @property
     def json_schema(self) -> str:
         """What the next answer must obey, empty for free text."""
-        return self._next_schema or self._conversation.meta.json_schema
+        waiting = self._next_schemas.get(self.composer_key, "")
+        return waiting or self._conversation.meta.json_schema
 
     @property
     def schema_once(self) -> bool:
         """It holds for the next answer only, not for the whole chat."""
-        return bool(self._next_schema)
+        return self.composer_key in self._next_schemas
 
     def set_json_schema(self, schema: str, *, once: bool = False) -> None:
         """Answers must obey this JSON schema; empty for free text. once: the next answer only."""
-        self._next_schema = schema if once else ""
+        self._next_schemas.pop(self.composer_key, None)
+        if once and schema:
+            self._next_schemas[self.composer_key] = schema
         self._change_meta(json_schema="" if once else schema)
 
     def _on_relabelled(self, meta: ConversationMeta) -> None:

@@ -130,6 +130,11 @@ def test_the_composer_says_how_far_a_schema_reaches(window, app, qtbot) -> None:
     reach.setCurrentIndex(reach.findText("This reply only"))
     reach.activated.emit(reach.currentIndex())
     assert (chat.schema_once, chat.conversation.meta.json_schema) == (True, "")
+    talked = chat.conversation.id
+    window.new_chat()
+    assert not window.chat_page.modes.isVisible(), "what waits, waits in its own chat"
+    chat.open_conversation(talked)
+    assert (chat.schema_once, chat.json_schema) == (True, EXAMPLE)
 
 
 def test_a_list_of_objects_is_a_table_with_json_behind_it(window, qtbot) -> None:
