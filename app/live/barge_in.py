@@ -20,7 +20,8 @@ from app.live.vad import SILENT_DB, WINDOW, VoiceWindow, level_db
 class BargeInOptions:
     """Levels in dB, spans in steps of 10 ms or in seconds.
 
-    faded_s: after so long only our ducked voice echoes; judged_steps: that tell whose sound it is.
+    faded_s: after so long only our ducked voice echoes.
+    most_in_vain: duckings in a row for nothing louder than an echo, until it is taken for one.
     fading_db: a window this much below the loudest so far is the end of a cough, not more speech.
     """
 
@@ -33,7 +34,6 @@ class BargeInOptions:
     confirm_energy_s: float = 0.15
     give_up_s: float = 0.7
     faded_s: float = 0.2
-    judged_steps: int = 10
     most_in_vain: int = 2
     far_decay_db: float = 0.4
     quiet_far_db: float = -60.0
@@ -132,19 +132,10 @@ class BargeIn:
             self._judged.clear()
         elif self.state is BargeInState.DUCKED:
             self._near_samples += STEP * near
+            if near and position - self._ducked_at >= self.options.faded_s * STEP * 100:
+                self._judged.append(own)
             self._settle(position)
-            self._judge(near, own, position)
         return self.state
-
-    def _judge(self, near: bool, own: bool, position: int) -> None:
-        if position - self._ducked_at < self.options.faded_s * STEP * 100:
-            return
-        self._judged += [own] if near else []
-        if self.state is not BargeInState.DUCKED or len(self._judged) < self.options.judged_steps:
-            return
-        if all(self._judged):
-            self._in_vain = 0
-            self.state, self.room_changed = BargeInState.PLAYING, True
 
     def window(self, window: VoiceWindow, position: int) -> BargeInState:
         """One judged window of what the canceller leaves, complete at sample `position`."""
@@ -169,3 +160,5 @@ class BargeIn:
         self.state = BargeInState.PLAYING
         self._in_vain = self._in_vain + 1 if all(self._judged) else 0
         self.room_changed = self._in_vain >= self.options.most_in_vain
+        if self.room_changed:
+            self._in_vain = 0

@@ -257,19 +257,14 @@ def test_the_linear_canceller_leaves_the_voice_in_double_talk():
     assert sum(heard[step] for step in range(100, start)) <= 3
 
 
-def test_a_louder_echo_is_told_from_a_voice_by_ducking():
-    barge, at = BargeIn(), 1600
-    barge.near(True, True, at)
-    while barge.state is BargeInState.DUCKED:
-        at += STEP
-        barge.near(True, True, at)
-    assert barge.room_changed
-    assert at - 1600 < 0.4 * RATE, "sooner than a voice that stops"
-    barge.near(True, True, at + STEP)
-    for step in range(2, 60):
-        barge.near(True, step % 6 > 0, at + STEP * step)
-        assert not barge.room_changed, "one step louder than any echo and it is somebody"
-    assert barge.state is BargeInState.DUCKED
+@pytest.mark.parametrize("voice", [False, True])
+def test_a_louder_echo_is_told_from_a_voice_by_ducking(voice):
+    """Twice ducked: an echo falls with what we play, a voice is as loud as before now and then."""
+    barge, changed = BargeIn(), 0
+    for step in range(160):
+        barge.near(True, not (voice and step % 40 == 39), 1600 + STEP * step)
+        changed += barge.room_changed
+    assert changed == (0 if voice else 1)
 
 
 def test_a_weak_echo_hides_nobody():
