@@ -82,15 +82,16 @@ class ModelController(QObject):
     """State of the model page, the model menu and the engine's state line.
 
     Signals: `rows_changed`; `state_changed` (model or engine state); `progress(fraction, stage)` of
-    loading; `failed(Failure)`; `memory_changed(Pong)`; `engine_stopped(EngineStopped)`;
-    `freed(label, bytes)` after a delete; `outdated`: the loaded model was loaded with other
-    settings than those of now.
+    loading; `failed(Failure)`; `download_failed(Failure)`, which its row says, too;
+    `memory_changed(Pong)`; `engine_stopped(EngineStopped)`; `freed(label, bytes)` after a delete;
+    `outdated`: the loaded model was loaded with other settings than those of now.
     """
 
     rows_changed = Signal()
     state_changed = Signal()
     progress = Signal(float, str)
     failed = Signal(object)
+    download_failed = Signal(object)
     memory_changed = Signal(object)
     memory_pressure = Signal(object)
     engine_stopped = Signal(object)
@@ -345,7 +346,8 @@ class ModelController(QObject):
         QTimer.singleShot(0, self, self.refresh)
 
     def _on_download_failed(self, repo: str, failure: Failure) -> None:
-        self.failed.emit(failure)
+        downloading = repo in self._downloads.statuses()
+        (self.download_failed if downloading else self.failed).emit(failure)
 
 
 def recommend(memory: int) -> KnownModel:

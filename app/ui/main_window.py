@@ -215,7 +215,8 @@ class MainWindow(QMainWindow):
         state.models.engine_stopped.connect(self._on_engine_stopped)
         state.models.memory_pressure.connect(self._on_memory_pressure)
         state.models.state_changed.connect(self._on_model_state)
-        state.models.failed.connect(self.show_failure)
+        state.models.failed.connect(self._on_model_failed)
+        state.models.download_failed.connect(self._on_model_failed)
         state.models.outdated.connect(self._offer_loading_again)
         state.settings.changed.connect(self._on_setting)
 
@@ -372,6 +373,11 @@ class MainWindow(QMainWindow):
     def show_failure(self, failure: Failure) -> None:
         """One line for what belongs to no message or page."""
         self.notice.show_notice(f"{failure.message} {failure.remedy}".strip())
+
+    def _on_model_failed(self, failure: Failure) -> None:
+        """The models page says it itself."""
+        if self._current != "models":
+            self.show_failure(failure)
 
     def _on_engine_stopped(self, event: EngineStopped) -> None:
         then = "It starts again by itself." if event.will_restart else "It could not be restarted."

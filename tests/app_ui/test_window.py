@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from app.controllers.drafts import DraftState
 from app.core.conversation import ImageDetail, MessageState, Role
-from app.core.errors import ErrorKind
+from app.core.errors import ErrorKind, Failure
 from app.core.events import Capabilities, EngineStopped
 from app.ui.drop import drop_words
 from app.ui.main_window import MainWindow
@@ -218,6 +218,9 @@ def test_every_attached_file_can_be_seen_or_scrolled_to(window, qtbot, tmp_path,
     qtbot.waitUntil(lambda: all(map(seen, composer._chips)), timeout=30_000)
     qtbot.waitUntil(lambda: inner.width() <= tray.viewport().width(), timeout=30_000)
     qtbot.waitUntil(lambda: tray.geometry().bottom() <= composer.edit.y(), timeout=30_000)
+    window.notice.show_notice("Something happened.")
+    top = composer.mapTo(window.notice.parentWidget(), QPoint(0, 0)).y()
+    assert window.notice.geometry().bottom() < top, "a notice covers no file"
 
 
 def test_what_a_drop_will_do() -> None:
@@ -452,3 +455,46 @@ def test_a_loaded_model_ends_the_first_start(app, qtbot) -> None:
     app.state.models.load("/models/scripted")
     qtbot.waitUntil(lambda: window.current_page == "chat", timeout=30_000)
     assert app.state.settings.settings.first_start_done
+
+
+def test_only_a_name_can_be_downloaded(window, qtbot, monkeypatch) -> None:
+    wanted: list[str] = []
+    monkeypatch.setattr(window.state.models, "download", wanted.append)
+    window.show_page("models")
+    page = window.page("models")
+    for words in ("not a repo", "../../etc"):
+        page.repo_field.setText(words)
+        qtbot.keyClick(page.repo_field, Qt.Key.Key_Return)
+        assert page.name_problem.isVisible()
+        assert page.repo_field.text() == words
+        qtbot.keyClicks(page.repo_field, "x")
+        assert not page.name_problem.isVisible()
+    page.repo_field.setText("https://huggingface.co/google/gemma-4-E2B-it")
+    qtbot.keyClick(page.repo_field, Qt.Key.Key_Return)
+    assert wanted == ["google/gemma-4-E2B-it"]
+    assert page.repo_field.text() == ""
+
+
+def test_a_failed_download_is_said_once(window, monkeypatch) -> None:
+    from app.services.downloads import DownloadState, DownloadStatus
+
+    models, status = window.state.models, DownloadStatus("a/b", DownloadState.FAILED, problem="No.")
+    monkeypatch.setattr(models._downloads, "statuses", lambda: {"a/b": status})
+    window.show_page("models")
+    page = window.page("models")
+    models._on_download_failed("a/b", Failure(ErrorKind.NETWORK, "No."))
+    page.refresh()
+    assert page._error is None
+    assert not window.notice.isVisible()
+    row = next(row for row in page.row_widgets if row.row.key == "a/b")
+    assert row._progress_words.text().startswith("No.")
+    assert "pictures" not in row.accessibleName(), "nobody knows yet"
+    window.new_chat()
+    models._on_download_failed("a/b", Failure(ErrorKind.NETWORK, "No."))
+    assert window.notice.text == "No."
+
+
+def test_a_title_keeps_its_ampersands(window) -> None:
+    title = window.chat_page.header.title
+    title.set_title("Salt & pepper")
+    assert title.button.text() == "Salt && pepper"

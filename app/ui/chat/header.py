@@ -56,7 +56,8 @@ class TitleField(QWidget):
         frame = self._theme.px(24)
         metrics = self.button.fontMetrics()
         elide = Qt.TextElideMode.ElideRight
-        self.button.setText(metrics.elidedText(self._title, elide, room - frame))
+        words = metrics.elidedText(self._title, elide, room - frame)
+        self.button.setText(words.replace("&", "&&"))  # a single one would mark a key
         self.setMaximumWidth(room)
 
     def start(self) -> None:

@@ -15,9 +15,11 @@ from PySide6.QtWidgets import (
 from app.controllers.model_controller import ModelController, ModelRow, ModelState
 from app.controllers.settings_controller import SettingsController
 from app.core.errors import Failure
+from app.core.repo_name import repo_name
 from app.ui.models.row import ModelRowWidget
 from app.ui.models.words import size_words
 from app.ui.theme import Theme
+from app.ui.widgets.announce import announce
 from app.ui.widgets.buttons import TextButton
 from app.ui.widgets.labels import Label
 from app.ui.widgets.notices import ErrorCard, NoticeBar
@@ -26,6 +28,10 @@ from app.ui.widgets.turning_row import TurningRow
 
 PAGE_WIDTH = 760
 USUAL_VERSION = "4bit"
+NO_NAME = (
+    "This is no name of a model. Write owner/name, such as mlx-community/gemma-4-e2b-it-4bit, or "
+    "paste the address of its page."
+)
 
 
 class ModelsPage(QWidget):
@@ -76,6 +82,10 @@ class ModelsPage(QWidget):
         self._column.addSpacing(theme.px(16))
         self._column.addWidget(Label("Add another model", "section"))
         self._column.addWidget(self._build_add())
+        self.name_problem = Label(NO_NAME, "danger", wrap=True)
+        self.name_problem.hide()
+        self._column.addWidget(self.name_problem)
+        self.repo_field.textEdited.connect(lambda _text: self.name_problem.hide())
         self._column.addStretch()
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -157,10 +167,14 @@ class ModelsPage(QWidget):
         box.open()
 
     def _add_repo(self) -> None:
-        repo = self.repo_field.text().strip()
+        words = self.repo_field.text()
+        repo = repo_name(words)
+        self.name_problem.setVisible(bool(words.strip()) and not repo)
         if repo:
             self._models.download(repo)
             self.repo_field.clear()
+        elif words.strip():
+            announce(self.repo_field, NO_NAME)
 
     def _add_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder with models")

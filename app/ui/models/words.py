@@ -67,8 +67,9 @@ def takes_of(row: ModelRow) -> Capabilities:
     """What the model takes in: read from its files, or, before it is here, from the table."""
     if row.info is not None:
         return row.info.capabilities
-    hears = row.known.hears if row.known else False
-    return Capabilities(image=True, audio=hears, video=True)
+    if row.known is None:
+        return Capabilities()  # nobody knows yet
+    return Capabilities(image=True, audio=row.known.hears, video=True)
 
 
 def takes_words(takes: Capabilities) -> str:
