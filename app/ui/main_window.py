@@ -150,6 +150,7 @@ class MainWindow(QMainWindow):
         )
         self.menus = Menus(self, calls, self.state.settings)
         self._pages["chat"] = _Page("Chat", lambda: self.chat_page)
+        self.menus.add_page("chat", "Chat")
         self._pages["first"] = _Page("Welcome", self._make_first_start)
         self._pages["doctor"] = _Page("Doctor", self._make_doctor)
         self._add("models", "Models", "download", self._make_models)
@@ -239,7 +240,8 @@ class MainWindow(QMainWindow):
     ) -> None:
         self._pages[key] = _Page(title, make)
         self.sidebar.add_page(key, title, icon_name, before)
-        self.menus.add_page(key, title, len(self._pages) - 2)
+        self.menus.add_page(key, title, before)
+        self.menus.number_pages(("chat", *self.sidebar.page_keys))
 
     def _made(self, key: str) -> QWidget:
         """The widget of a page, made now if it was not yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -52,12 +52,19 @@ class Menus:
         self._build_window()
         self._build_help()
 
-    def add_page(self, key: str, title: str, number: int) -> None:
-        """Put a page into the View menu, with Command and its number."""
+    def add_page(self, key: str, title: str, before: str = "") -> None:
+        """Put a page into the View menu, above the page `before` where that is named."""
         action = self._add(
-            self._pages, f"page-{key}", title, f"Ctrl+{number}", lambda: self._calls.show_page(key)
+            self._pages, f"page-{key}", title, None, lambda: self._calls.show_page(key)
         )
-        action.setCheckable(False)
+        follower = self.actions.get(f"page-{before}")
+        if follower is not None:
+            self._pages.insertAction(follower, action)
+
+    def number_pages(self, keys: Iterable[str]) -> None:
+        """Command and a digit lead to the pages in this order."""
+        for number, key in enumerate(keys, 1):
+            self.actions[f"page-{key}"].setShortcut(QKeySequence(f"Ctrl+{number}"))
 
     def add_update_check(self, call: Call) -> None:
         """An entry that asks for a newer version, beside "About"."""

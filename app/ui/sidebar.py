@@ -207,6 +207,11 @@ class Sidebar(QFrame):
         place = self._foot.indexOf(self._pages[before]) if before in self._pages else -1
         self._foot.insertWidget(place, button)
 
+    @property
+    def page_keys(self) -> list[str]:
+        """The pages from top to bottom."""
+        return sorted(self._pages, key=lambda key: self._foot.indexOf(self._pages[key]))
+
     def mark_page(self, key: str) -> None:
         """Show which page is open."""
         for name, button in self._pages.items():

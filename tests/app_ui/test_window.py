@@ -498,3 +498,17 @@ def test_a_title_keeps_its_ampersands(window) -> None:
     title = window.chat_page.header.title
     title.set_title("Salt & pepper")
     assert title.button.text() == "Salt && pepper"
+
+
+def test_the_digits_follow_the_side_bar(window, qtbot) -> None:
+    window.add_page("live", "Live", "audio-lines", QWidget(), before="models")
+    window.add_page("documents", "Documents", "scan-text", QWidget(), before="models")
+    keys = ["chat", "live", "documents", "models", "settings"]
+    digits = [window.menus.actions[f"page-{key}"].shortcut().toString() for key in keys]
+    assert digits == [f"Ctrl+{number}" for number in range(1, 6)]
+    shown = [action.text() for action in window.menus._pages.actions()][-5:]
+    assert shown == ["Chat", "Live", "Documents", "Models", "Settings"]
+    window.menus.actions["page-live"].trigger()
+    assert window.current_page == "live"
+    window.menus.actions["page-chat"].trigger()
+    assert window.current_page == "chat"
