@@ -20,6 +20,7 @@ from app.ui.chat.draft_chip import CHIP_WIDTH, DraftChip
 from app.ui.theme import LINE_HEIGHT, Theme
 from app.ui.widgets.buttons import IconButton
 from app.ui.widgets.labels import Card, Label
+from app.ui.widgets.notices import KEPT_CLEAR
 
 MAX_LINES = 8
 HINT = "Ask, drop or paste anything …"
@@ -139,6 +140,7 @@ class Composer(Card):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__("composer")
+        self.setObjectName(KEPT_CLEAR)
         self._theme = theme
         self._busy = False
         self._can_send = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
@@ -15,6 +15,10 @@ from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import Card, IconLabel, Label
 
 NOTICE_SECONDS = 8
+FOOT = 96
+GAP = 12
+# The object name of a widget that notices never cover.
+KEPT_CLEAR = "kept-clear"
 # What the one button under an error says; kinds not named here offer to try again.
 REMEDY_BUTTONS = {
     ErrorKind.NO_MODEL: "Choose a model",
@@ -66,12 +70,17 @@ class NoticeBar(Card):
         return self._label.text()
 
     def place(self) -> None:
-        """Sit centred at the foot of the parent."""
-        parent = self.parentWidget().rect()
+        """Sit centred at the foot of the parent, above what one writes in."""
+        parent = self.parentWidget()
         width = min(480, parent.width() - 48)
         self.setFixedWidth(width)
         self.adjustSize()
-        self.move((parent.width() - width) // 2, parent.height() - self.height() - 96)
+        foot = parent.height() - FOOT
+        for widget in parent.findChildren(QWidget, KEPT_CLEAR):
+            if widget.isVisible():
+                top = parent.mapFromGlobal(widget.mapToGlobal(QPoint(0, 0))).y()
+                foot = min(foot, top - GAP)
+        self.move((parent.width() - width) // 2, max(0, foot - self.height()))
 
     def _act(self) -> None:
         self.hide()
