@@ -44,3 +44,16 @@ def test_nothing_is_cut_in_the_smallest_window_at_200_percent(app, window, qtbot
     qtbot.waitUntil(lambda: page.width() + window.sidebar.width() == MIN_SIZE[0], timeout=30_000)
     qtbot.waitUntil(lambda: cut(page) == [], timeout=30_000)
     assert any(button.isVisible() for button in page.findChildren(QAbstractButton))
+
+
+def test_a_long_notice_shows_all_its_words_at_200_percent(window, qtbot) -> None:
+    notice = window.notice
+    words = "“page.pdf” has no text of its own. Open it under Documents to have its pages read."
+    notice.show_notice(words, "Read the pages")
+    window.theme.set_scale(2.0)
+    window.resize(*MIN_SIZE)
+    label = notice._label
+    qtbot.waitUntil(lambda: label.height() >= label.heightForWidth(label.width()), timeout=30_000)
+    notice.show_notice(words + " Remove the file to send the rest.", "Read the pages")
+    qtbot.waitUntil(lambda: label.height() >= label.heightForWidth(label.width()), timeout=30_000)
+    assert notice.parentWidget().rect().contains(notice.geometry())

@@ -15,6 +15,7 @@ from app.ui.widgets.buttons import IconButton, TextButton
 from app.ui.widgets.labels import Card, IconLabel, Label
 
 NOTICE_SECONDS = 8
+WIDTH = 480
 FOOT = 96
 GAP = 12
 # The object name of a widget that notices never cover.
@@ -35,6 +36,7 @@ class NoticeBar(Card):
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__("notice", parent)
+        self._theme = theme
         self._action: Callable[[], object] | None = None
         self._timer = QTimer(self, singleShot=True, interval=NOTICE_SECONDS * 1000)
         self._timer.timeout.connect(self.hide)
@@ -48,6 +50,7 @@ class NoticeBar(Card):
         row.addWidget(self._close)
         self._button.clicked.connect(self._act)
         self._close.clicked.connect(self.hide)
+        theme.changed.connect(self.place)
         self.hide()
 
     def show_notice(
@@ -72,9 +75,11 @@ class NoticeBar(Card):
     def place(self) -> None:
         """Sit centred at the foot of the parent, above what one writes in."""
         parent = self.parentWidget()
-        width = min(480, parent.width() - 48)
-        self.setFixedWidth(width)
-        self.adjustSize()
+        width = min(self._theme.px(WIDTH), parent.width() - 48)
+        for widget in (self._label, self._button):
+            widget.ensurePolished()
+        # Not adjustSize: it takes the height of the words at the width they would like.
+        self.setFixedSize(width, max(self.heightForWidth(width), self.minimumSizeHint().height()))
         foot = parent.height() - FOOT
         for widget in parent.findChildren(QWidget, KEPT_CLEAR):
             if widget.isVisible():
