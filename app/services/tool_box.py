@@ -17,7 +17,6 @@ from typing import Any
 from PySide6.QtCore import QDateTime, QObject, QTimeZone, Signal
 
 from app.core import tools
-from app.core.calculator import CalculationError, calculate
 from app.core.conversation import Conversation, Document, Role
 from app.core.tools import ToolProblem
 from app.store.conversations import SearchHit
@@ -84,19 +83,19 @@ class ToolBox(QObject):
     def _work(self, token: str, name: str, arguments: dict[str, Any], view: ChatView) -> None:
         try:
             self.done.emit(token, self.result(name, arguments, view), False)
-        except (ToolProblem, CalculationError) as problem:
+        except ToolProblem as problem:
             self.done.emit(token, str(problem), True)
         except Exception:  # a tool must never end the reply
             log.exception("the tool %s failed", name)
             self.done.emit(token, "The tool failed; answer without it.", True)
 
     def result(self, name: str, arguments: dict[str, Any], view: ChatView) -> str:
-        """What the tool answers. Raises ToolProblem or CalculationError with one sentence."""
+        """What the tool answers. Raises ToolProblem with one sentence."""
         match name:
             case tools.CLOCK.name:
                 return self._time(arguments.get("timezone", ""))
             case tools.CALCULATOR.name:
-                return calculate(arguments["expression"])
+                return _calculated(arguments["expression"])
             case tools.READ_FILE.name:
                 return read_part(view.documents, **arguments)
             case tools.SEARCH_CHAT.name:
@@ -150,3 +149,13 @@ def read_part(documents: tuple[tuple[str, str], ...], name: str = "", part: int 
         raise ToolProblem(f"“{found}” has parts 1 to {parts}.")
     start = (part - 1) * PART_CHARACTERS
     return f"“{found}”, part {part} of {parts}:\n\n{text[start : start + PART_CHARACTERS]}"
+
+
+def _calculated(expression: str) -> str:
+    # Loads with the first calculation: the first paint does not wait for it.
+    from app.core.calculator import CalculationError, calculate
+
+    try:
+        return calculate(expression)
+    except CalculationError as problem:
+        raise ToolProblem(str(problem)) from problem
