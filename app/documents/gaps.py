@@ -79,12 +79,21 @@ def _tables_of(rows: list[_Row], height: float, rules: np.ndarray) -> Iterator[G
             continue
         end = _run_end(rows, start, height)
         run = rows[start:end]
-        while len(run[-1]) < 2:
+        while len(run[-1]) < 2 and not _goes_on(run):
             run = run[:-1]
         table = _table(run, height, rules)
         if table is not None:
             yield table
         start = end if table is not None or end - start > 2 else start + 1
+
+
+def _goes_on(run: list[_Row]) -> bool:
+    """The last row is a further line of a cell: right of the first column, close to its row."""
+    (piece,) = run[-1]
+    if piece.box[0] <= max(row[0].box[2] for row in run if len(row) > 1):
+        return False
+    pitches = [_bottom(below) - _bottom(above) for above, below in pairwise(run)]
+    return pitches[-1] < 0.8 * max(pitches)
 
 
 def _run_end(rows: list[_Row], start: int, height: float) -> int:

@@ -1,6 +1,6 @@
 """The text layer as Markdown, and which words stand in which line of writing."""
 
-from app.documents.types import PageLayer, TextLine, TextTable
+from app.documents.types import PageLayer, TextLine
 from app.engine.page_lines import layer_is_good, layer_markdown, places
 
 
