@@ -180,7 +180,7 @@ def test_files_that_cannot_be_opened_say_why(tmp_path: Path) -> None:
     with pytest.raises(AppError) as gone:
         run(Eyes(), tmp_path / "gone.pdf")
     assert gone.value.failure.kind is ErrorKind.NOT_FOUND
-    with pytest.raises(AppError, match="pages"):
+    with pytest.raises(AppError, match="has 1 page;"):
         run(Eyes(), secret, password="pw", pages=(7,))
 
 
