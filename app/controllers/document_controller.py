@@ -136,6 +136,11 @@ class DocumentController(QObject):
         if ids:
             self.list_changed.emit()
             self.show(ids[0], 0)
+        if (count := len(set(ids))) > 1:
+            self.notice.emit(
+                f"{count:,} files are read one after the other; the list of documents shows the "
+                "state of each."
+            )
         return ids
 
     def _look_into(self, folders: Sequence[str]) -> None:
@@ -143,11 +148,11 @@ class DocumentController(QObject):
         self._expanded.emit(expand(folders, MOST_FILES))
 
     def _on_expanded(self, intake: Intake) -> None:
+        self._add_all([str(path) for path in intake.files])
         if intake.cut:
             self.notice.emit(f"Only the first {MOST_FILES:,} files are opened; the rest are not.")
         elif not intake.files:
             self.notice.emit("There is no document in this folder.")
-        self._add_all([str(path) for path in intake.files])
 
     def add_picture(self, png: bytes, name: str) -> str:
         """Keep a pasted or taken picture as a file of its own and read it."""

@@ -192,3 +192,16 @@ def test_a_pasted_picture_becomes_a_document(desk: Desk) -> None:
     desk.wait(lambda: document.done == 1)
     assert document.record.name == "Clipboard"
     assert Path(document.record.path).parent == desk.app.paths.documents
+
+
+def test_several_files_are_told_of(desk: Desk, tmp_path: Path) -> None:
+    said: list[str] = []
+    desk.documents.notice.connect(said.append)
+    lease = reader_files.printed(tmp_path / "lease.pdf", 1)
+    (tmp_path / "empty.pdf").touch()
+    desk.documents.add([str(lease)])
+    assert said == []
+    desk.documents.add([str(lease), str(tmp_path / "empty.pdf")])
+    assert said == [
+        "2 files are read one after the other; the list of documents shows the state of each."
+    ]
