@@ -11,7 +11,7 @@ _NAME = re.compile(rf"({_PART})/({_PART})", re.ASCII)
 
 
 def repo_name(words: str) -> str:
-    """ "owner/name" for such a name or the address of its page; empty for anything else."""
+    """The name as "owner/name", for such a name or the address of its page, else empty."""
     words = words.strip()
     page = _PAGE.match(words)
     if page:
