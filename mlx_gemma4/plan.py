@@ -209,7 +209,7 @@ def _advice(request: _Request, quant: str | None) -> Iterator[str]:
 def _changes(request: _Request, quant: str | None) -> Iterator[list[tuple[str, _Request]]]:
     """Kinds of change, the mildest first: what to say and what would be asked for then."""
     if request.weights.table and not request.on_disk:
-        words = "With its per-layer embeddings kept on disk it fits."
+        words = "With its per-layer table kept on disk it fits."
         yield [(words, request._replace(on_disk=True))]
     contexts = [request.context >> n for n in range(1, request.context.bit_length())]
     yield [
@@ -218,7 +218,7 @@ def _changes(request: _Request, quant: str | None) -> Iterator[list[tuple[str, _
         if tokens >= MIN_CONTEXT
     ]
     yield [
-        (f"Keys and values in {bits} bits fit.", request._replace(kv_bits=bits))
+        (f"With a chat memory of {bits} bit precision it fits.", request._replace(kv_bits=bits))
         for bits in KV_BITS
         if request.kv_bits is None or bits < request.kv_bits
     ]

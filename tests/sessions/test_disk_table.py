@@ -304,7 +304,7 @@ def test_auto_leaves_the_table_on_disk_only_where_memory_is_tight():
 
 def test_advice_names_the_table_where_it_helps():
     advised = plan(published_config("e4b"), quant="8bit", machine=mac(16)).advice
-    assert advised[0] == "With its per-layer embeddings kept on disk it fits."
+    assert advised[0] == "With its per-layer table kept on disk it fits."
 
 
 def test_a_folder_is_planned_and_loaded_alike(folders, monkeypatch):
