@@ -195,8 +195,9 @@ class ModelController(QObject):
         self._engine.submit(UnloadModel(job_id))
 
     def cancel_load(self) -> None:
-        """Stop loading."""
-        for job_id in self._jobs:
+        """Stop loading; the model before it is gone as soon as loading has begun."""
+        self._wanted = ""
+        for job_id in [job_id for job_id, path in self._jobs.items() if path]:
             self._engine.cancel(job_id)
 
     def load_default(self) -> None:
@@ -291,6 +292,7 @@ class ModelController(QObject):
     def _on_job(self, event: object) -> None:
         match event:
             case ModelLoadProgress():
+                self.loaded = None  # the engine frees the one before first
                 self.progress.emit(event.fraction, event.stage)
             case ModelReady():
                 self.loaded = event.info

@@ -15,7 +15,9 @@ from app.live.linear_echo import LinearEcho, Surprise
 from app.live.vad import VadOptions, VoiceDetector, VoiceWindow
 
 _SILENT_STEPS = 200
-"""10 ms steps of exact zeros before the microphone is called silent."""
+"""10 ms steps of exact zeros before a microphone that never gave a sound is called silent."""
+_SILENT_AGAIN_STEPS = 3_000
+"""The same for one that did: it may be gated to zero between two sentences."""
 _CLIPPED_SHARE = 0.02
 """Share of samples at full scale within a second that is called clipped."""
 _BESIDE = VadOptions(amplified=4.0)
@@ -123,6 +125,7 @@ class MicrophoneHealth:
 
     def __init__(self) -> None:
         self._zeros = 0
+        self._heard = False
         self._clipped = np.zeros(100, np.int32)
         self._step = 0
         self._told: set[str] = set()
@@ -131,8 +134,9 @@ class MicrophoneHealth:
         """Take 10 ms; gives "silent", "clipped" or "sound" (again) once each, else nothing."""
         self._step += 1
         self._zeros = 0 if np.any(pcm) else self._zeros + 1
+        self._heard = self._heard or self._zeros == 0
         self._clipped[self._step % 100] = int(np.count_nonzero(np.abs(pcm) >= 0.999))
-        if self._zeros >= _SILENT_STEPS:
+        if self._zeros >= (_SILENT_AGAIN_STEPS if self._heard else _SILENT_STEPS):
             return self._tell("silent")
         if "silent" in self._told and self._zeros == 0:
             self._told.discard("silent")

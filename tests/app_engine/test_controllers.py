@@ -372,6 +372,23 @@ def test_a_model_under_way_when_the_engine_dies_is_loaded_once_more(app: App) ->
     assert models._wanted == ""
 
 
+def test_loading_can_be_stopped(qt, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.json"
+    slow.write_text('{"load_s": 1.5}')
+    app = start(tmp_path, script=str(slow))
+    models, seen = app.state.models, []
+    models.progress.connect(lambda fraction, _stage: seen.append(fraction))
+    models.load("another")
+    wait_until(lambda: bool(seen))
+    models.cancel_load()
+    wait_until(lambda: models.state is ModelState.NONE)
+    assert models.loaded is None  # the one before was freed to make room
+    models.load("scripted")
+    wait_until(lambda: models.state is ModelState.READY)
+    assert app.engine.state is EngineState.RUNNING
+    app.close()
+
+
 def test_models_are_listed_with_verdicts_and_one_is_recommended(app: App) -> None:
     models = app.state.models
     models.refresh()

@@ -7,6 +7,7 @@ from app.live.barge_in import BargeIn, BargeInState
 from app.live.buffers import RATE, LatestFrame, PcmRing
 from app.live.echo import STEP, EchoCanceller, EchoProbe, EchoReference
 from app.live.endpointing import Endpointer
+from app.live.hearing import MicrophoneHealth
 from app.live.language import guess_language
 from app.live.linear_echo import LinearEcho, Surprise
 from app.live.mixer import Mixer
@@ -28,6 +29,14 @@ def test_a_pinned_ring_forgets_nothing():
     ring.append(np.zeros(1, np.float32))
     with pytest.raises(IndexError):
         ring.read(100, 200)
+
+
+def test_a_microphone_gated_to_zero_between_sentences_is_not_called_silent():
+    health = MicrophoneHealth()
+    sound, zeros = np.full(STEP, 0.1, np.float32), np.zeros(STEP, np.float32)
+    assert {health.step(sound)} | {health.step(zeros) for _ in range(1_000)} == {""}
+    assert [health.step(zeros) for _ in range(3_000)].count("silent") == 1
+    assert health.step(sound) == "sound"
 
 
 def test_only_the_newest_frame_is_given_and_only_once():

@@ -73,6 +73,10 @@ class ModelsPage(QWidget):
         self._column.addWidget(Label("Models", "title"))
         self._state = Label("", "secondary", wrap=True)
         self._column.addWidget(self._state)
+        self.stop_button = TextButton(theme, "Stop loading", "chip")
+        self.stop_button.clicked.connect(self._models.cancel_load)
+        self.stop_button.hide()
+        self._column.addWidget(self.stop_button, 0, Qt.AlignmentFlag.AlignLeft)
         self._list = QVBoxLayout()
         self._list.setSpacing(theme.px(8))
         self._column.addLayout(self._list)
@@ -188,8 +192,10 @@ class ModelsPage(QWidget):
         facts = self._models.facts()
         words = f"{facts.chip} · {facts.memory / 2**30:.0f} GB memory · "
         words += f"{size_words(facts.free_disk)} free"
-        if self._models.state is ModelState.LOADING:
+        loading = self._models.state is ModelState.LOADING
+        if loading:
             words = "Loading the model …"
+        self.stop_button.setVisible(loading)
         self._state.setText(words)
 
     def _on_progress(self, fraction: float, stage: str) -> None:
