@@ -234,6 +234,19 @@ def test_what_a_drop_will_do() -> None:
     assert drop_words(["a.png"], "Base", Capabilities())[0] == "Base cannot see pictures."
 
 
+def test_a_very_long_text_is_pasted_as_a_file(window, qtbot) -> None:
+    composer, drafts = window.chat_page.composer, window.state.chat.drafts
+    QApplication.clipboard().setText("short words")
+    composer.edit.paste()
+    QApplication.clipboard().setText("A line of a long letter.\n" * 40_000)  # a million characters
+    composer.edit.paste()
+    assert composer.text == "short words"
+    qtbot.waitUntil(lambda: drafts.items()[0].state is DraftState.READY, timeout=30_000)
+    assert drafts.items()[0].name == "Pasted text.txt"
+    assert drafts.items()[0].text.startswith("A line of a long letter.")
+    assert not drafts.obstacle
+
+
 def test_a_picture_is_pasted(window, qtbot) -> None:
     image = QImage(40, 30, QImage.Format.Format_RGB32)
     image.fill(QColor("red"))

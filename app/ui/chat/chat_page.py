@@ -159,6 +159,9 @@ class ChatPage(QWidget):
         composer.transcribe_wanted.connect(self._on_transcribe)
         composer.files.connect(self.add_files)
         composer.image.connect(lambda png: chat.drafts.add_bytes(png, "Pasted picture.png"))
+        composer.long_text.connect(
+            lambda text: chat.drafts.add_bytes(text.encode("utf-8", "replace"), "Pasted text.txt")
+        )
         composer.draft_removed.connect(chat.drafts.remove)
         composer.detail_chosen.connect(chat.drafts.set_detail)
         composer.edit_cancelled.connect(self._cancel_edit)

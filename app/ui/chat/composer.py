@@ -26,6 +26,8 @@ MAX_LINES = 8
 HINT = "Ask, drop or paste anything …"
 SHORT_HINT = "Ask …"
 MAX_TRAY_HEIGHT = 180
+LONGEST_PASTE = 50_000
+"""Characters; a longer text becomes a file: laid out as words it would hold the window up."""
 ENTER_KEYS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
@@ -35,6 +37,7 @@ class ComposerEdit(QPlainTextEdit):
     submitted = Signal()
     files_pasted = Signal(list)
     image_pasted = Signal(bytes)
+    text_pasted = Signal(str)
     focus_changed = Signal(bool)
 
     def __init__(self, theme: Theme) -> None:
@@ -81,12 +84,14 @@ class ComposerEdit(QPlainTextEdit):
         return source.hasUrls() or source.hasImage() or super().canInsertFromMimeData(source)
 
     def insertFromMimeData(self, source: QMimeData) -> None:
-        """Files and pictures become attachments, everything else plain text."""
+        """Files, pictures and very long texts become attachments, everything else plain text."""
         files = [url.toLocalFile() for url in source.urls() if url.isLocalFile()]
         if files:
             self.files_pasted.emit(files)
         elif source.hasImage():
             self.image_pasted.emit(png_bytes(QImage(source.imageData())))
+        elif source.hasText() and len(source.text()) > LONGEST_PASTE:
+            self.text_pasted.emit(source.text())
         elif source.hasText():
             self.insertPlainText(source.text())
 
@@ -120,7 +125,8 @@ class Composer(Card):
     """The card at the foot of a chat.
 
     Signals: `send(text)`, `stop`, `attach`, `record`, `talk` (microphone button), `files(paths)`,
-    `image(png)`, `draft_removed(id)`, `detail_chosen(id, detail)`, `edit_cancelled`,
+    `image(png)`, `long_text(text)` too long to be laid out here, `draft_removed(id)`,
+    `detail_chosen(id, detail)`, `edit_cancelled`,
     `blocked(reason)` when the person wants to send and a file stands in the way;
     `transcribe_wanted(id)` a long recording should be written down.
     """
@@ -131,6 +137,7 @@ class Composer(Card):
     talk = Signal()
     files = Signal(list)
     image = Signal(bytes)
+    long_text = Signal(str)
     draft_removed = Signal(str)
     detail_chosen = Signal(str, object)
     edit_cancelled = Signal()
@@ -209,6 +216,7 @@ class Composer(Card):
         self.edit.textChanged.connect(self._update_send)
         self.edit.files_pasted.connect(self.files)
         self.edit.image_pasted.connect(self.image)
+        self.edit.text_pasted.connect(self.long_text)
         self.edit.focus_changed.connect(self._on_focus)
         self.attach_button.clicked.connect(self.attach)
         self.record_button.clicked.connect(self.record)
