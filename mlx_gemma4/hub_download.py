@@ -231,16 +231,40 @@ def _file(sibling: Any) -> _File:
 def _fetch_all(
     state: _State, files: list[_File], blobs: Path, commit: str, endpoint: str | None
 ) -> None:
-    present = {file: _present(blobs, file) for file in files}
+    for file in files:
+        _drop_wrong_size(blobs / file.digest, file)
     total = sum(file.size for file in files)
-    done = sum(present.values())
+    done = sum(_present(blobs, file) for file in files)
     state.update(stage="downloading", done=done, total=total)
     _check_room(state, blobs, total - done)
     for file in files:
-        if not (blobs / file.digest).is_file():
+        if not _intact(state, blobs / file.digest, file):
             _fetch_verified(state, file, blobs, commit, endpoint)
         if file.name == "config.json":
             _check_gemma(state.repo, blobs / file.digest)
+
+
+def _drop_wrong_size(blob: Path, file: _File) -> None:
+    """A cut file would otherwise stay damaged however often the model is downloaded."""
+    if blob.is_file() and blob.stat().st_size != file.size:
+        log.warning("%s has a wrong size and is downloaded again", file.name)
+        blob.unlink()
+
+
+def _intact(state: _State, blob: Path, file: _File) -> bool:
+    """Whether the file of an earlier download is there with its hash; a damaged one is removed."""
+    if not blob.is_file():
+        return False
+    state.update(stage="checking", file=file.name)
+    try:
+        if _digest(blob, file, state.check_cancelled) == file.digest:
+            return True
+    except OSError as problem:
+        log.warning("%s cannot be read: %s", file.name, problem)
+    log.warning("%s is damaged and is downloaded again", file.name)
+    blob.unlink()
+    state.update(stage="downloading", done=state.progress.done - file.size)
+    return False
 
 
 def _present(blobs: Path, file: _File) -> int:

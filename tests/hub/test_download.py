@@ -84,6 +84,40 @@ def test_a_cut_after_no_byte_at_all_gives_up_and_keeps_the_part(hub, cache) -> N
     assert "resume" in str(problem)
 
 
+def damaged_end(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+@pytest.mark.parametrize("damage", [damaged_end, lambda data: data[:-1000], lambda data: b""])
+def test_downloading_again_repairs_a_damaged_model(hub, cache, damage) -> None:
+    folder = get(hub, cache)
+    blob = (folder / "model.safetensors").resolve()
+    blob.write_bytes(damage(blob.read_bytes()))
+    hub.asked.clear()
+    stages: list[Progress] = []
+    check_complete(hub, get(hub, cache, on_progress=stages.append))
+    assert hub.asked == [("listing", ""), ("model.safetensors", "")]
+    assert ("checking", "tokenizer.json") in {(each.stage, each.file) for each in stages}
+    assert all(0 <= each.done <= each.total for each in stages)
+    assert stages[-1] == Progress("done", stages[-1].total, stages[-1].total)
+
+
+def test_checking_what_is_there_can_be_stopped_and_loses_nothing(hub, cache) -> None:
+    folder = get(hub, cache)
+    stages: list[Progress] = []
+
+    def stop() -> bool:
+        return bool(stages) and (stages[-1].stage, stages[-1].file) == (
+            "checking",
+            "model.safetensors",
+        )
+
+    with pytest.raises(DownloadError) as caught:
+        get(hub, cache, on_progress=stages.append, cancelled=stop)
+    assert caught.value.reason == "cancelled"
+    check_complete(hub, folder)
+
+
 @pytest.mark.parametrize("ignore_range", [False, True])
 def test_pause_and_resume(hub, cache, ignore_range: bool) -> None:
     seen: list[int] = []
