@@ -211,12 +211,14 @@ class LivePipeline:
         self._after_answer()
 
     def ask(self, text: str) -> None:
-        """A typed question; joins the open turn or is one of its own."""
+        """A typed question; joins the open turn or, where none was said, is one of its own."""
         self.interrupt("key")
         if self.taker.in_turn and self._turn:
+            self._take_back_try()
             self._turn.typed = text
             self.finish_turn()
-            return
+            if self._turn:
+                return
         self._give_up_answer()
         self.taker.answer_over()
         self._typed_turns += 1
@@ -407,6 +409,12 @@ class LivePipeline:
         if self._answer and not self._answer.decoded:
             self._tell(lambda b: b.stop_reply())
         self._drop_answer()
+
+    def _take_back_try(self) -> None:
+        """A speculative answer to the open turn is void: the turn ends with more than was said."""
+        if self._answer:
+            self._give_up_answer()
+            self._link.reopen(self._open(), same_clip=False)
 
     def _drop_answer(self) -> None:
         if self._answer:

@@ -342,3 +342,25 @@ def test_captions_keep_step_with_the_voice():
     assert first == sorted(first)
     assert len(first) > 10
     assert len({m.text for m in moves}) == 4
+
+
+def test_typed_words_join_the_spoken_turn_whose_answer_was_being_tried():
+    world = World(brain_options={"first_token_s": 0.05})
+    world.wait(1.0)
+    ask(world)
+    assert world.wait(2.0, lambda: "reply 1" in world.brain.log)
+    world.pipeline.ask("And its colour?")
+    assert world.wait(8.0, lambda: world.answered() == 1)
+    assert [kind for kind, _ in world.brain.context] == ["closed", "text", "reply"]
+    assert world.brain.context[1] == ("text", "And its colour?")
+    assert len(world.of(reports.TurnClosed)) == 1
+
+
+def test_a_question_typed_in_the_clatter_of_its_keys_is_answered():
+    world = World()
+    world.wait(1.0)
+    world.pipeline.press_talk()
+    world.pipeline.ask("What is this?")
+    assert len(world.of(reports.TurnForgotten)) == 1
+    assert world.wait(8.0, lambda: world.answered() == 1)
+    assert [kind for kind, _ in world.brain.context] == ["text", "reply"]
