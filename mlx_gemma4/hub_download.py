@@ -425,7 +425,10 @@ def _digest(path: Path, file: _File, check_cancelled: Callable[[], None]) -> str
 
 
 def _publish(folder: Path, commit: str, files: list[_File]) -> Path:
-    """Make the snapshot in the layout huggingface_hub reads; it appears complete or not at all."""
+    """Make the snapshot in the layout huggingface_hub reads; it appears complete or not at all.
+
+    One that exists is mended link by link: other programs may have put more files into it.
+    """
     snapshot = folder / "snapshots" / commit
     making = folder / "snapshots" / f"{commit}.making"
     shutil.rmtree(making, ignore_errors=True)
@@ -433,12 +436,22 @@ def _publish(folder: Path, commit: str, files: list[_File]) -> Path:
     for file in files:
         (making / file.name).symlink_to(Path("../../blobs") / file.digest)
     if snapshot.is_dir():
-        shutil.rmtree(snapshot)
-    making.rename(snapshot)
+        for link in list(making.iterdir()):
+            link.replace(snapshot / link.name)
+        making.rmdir()
+    else:
+        making.rename(snapshot)
+    _refer(folder, commit)
+    return snapshot
+
+
+def _refer(folder: Path, commit: str) -> None:
+    """Let ``refs/main`` name the commit; a reader sees the old or the new one, never half."""
     reference = folder / "refs" / "main"
     reference.parent.mkdir(exist_ok=True)
-    reference.write_text(commit, encoding="utf-8")
-    return snapshot
+    making = folder / ".main.making"
+    making.write_text(commit, encoding="utf-8")
+    making.replace(reference)
 
 
 @contextlib.contextmanager

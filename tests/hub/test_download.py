@@ -118,6 +118,44 @@ def test_checking_what_is_there_can_be_stopped_and_loses_nothing(hub, cache) -> 
     check_complete(hub, folder)
 
 
+def test_downloading_again_takes_nothing_from_other_programs(hub, cache) -> None:
+    folder = get(hub, cache)
+    other = folder / "onnx" / "model.onnx"
+    other.parent.mkdir()
+    other.write_text("of another program")
+    (folder / "model.gguf").symlink_to("../../blobs/other")
+    (folder / "config.json").unlink()
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to("../../blobs/nothing")
+    assert get(hub, cache) == folder
+    for name in ("config.json", "README.md", "model.safetensors"):
+        assert (folder / name).read_bytes() == hub.files[name]
+    assert other.read_text() == "of another program"
+    assert (folder / "model.gguf").is_symlink()
+    assert [path.name for path in folder.parent.iterdir()] == [COMMIT]
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_kill_while_publishing_leaves_a_whole_snapshot(hub, cache, monkeypatch, steps) -> None:
+    folder = get(hub, cache)
+    left = iter(range(steps))
+    replace = Path.replace
+
+    def until_killed(path: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "replace", until_killed)
+        patch.setattr(Path, "rename", until_killed)
+        get(hub, cache)
+    check_complete(hub, folder)
+    assert (folder.parents[1] / "refs" / "main").read_text() == COMMIT
+    assert get(hub, cache) == folder
+    assert [path.name for path in folder.parent.iterdir()] == [COMMIT]
+
+
 @pytest.mark.parametrize("ignore_range", [False, True])
 def test_pause_and_resume(hub, cache, ignore_range: bool) -> None:
     seen: list[int] = []
