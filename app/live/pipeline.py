@@ -222,7 +222,7 @@ class LivePipeline:
         self._give_up_answer()
         self.taker.answer_over()
         self._typed_turns += 1
-        self._open_turn(-self._typed_turns, text)
+        self._open_turn(-self._typed_turns, text).ended = True
         self._reply(revision=0)
         self._commit()
 
@@ -328,12 +328,13 @@ class LivePipeline:
         self._open_turn(signal.turn)
         self._hearing.ring.pin(signal.start)
 
-    def _open_turn(self, number: int, typed: str = "") -> None:
+    def _open_turn(self, number: int, typed: str = "") -> OpenTurn:
         self._stages = Stages(speech_end=self._clock.now())
-        self._turn = OpenTurn(number, self._link.mark(), typed)
+        self._turn = turn = OpenTurn(number, self._link.mark(), typed)
         self._emit(reports.TurnOpened(self._clock.now(), number, typed))
         self._last_frame = float("-inf")
         self._offer_frame()
+        return turn
 
     def _on_clip_closed(self, signal: ClipClosed) -> None:
         turn = self._open()

@@ -364,3 +364,34 @@ def test_a_question_typed_in_the_clatter_of_its_keys_is_answered():
     assert len(world.of(reports.TurnForgotten)) == 1
     assert world.wait(8.0, lambda: world.answered() == 1)
     assert [kind for kind, _ in world.brain.context] == ["text", "reply"]
+
+
+@pytest.mark.parametrize("asked_while", ["alive", "gone"])
+def test_a_typed_question_outlives_the_engine(asked_while):
+    world = World(brain_options={"first_token_s": 1.0})
+    world.wait(0.5)
+    if asked_while == "alive":
+        world.pipeline.ask("What is this?")
+        world.wait(0.5)
+    world.brain.decoding = None
+    world.pipeline.on_brain_lost()
+    world.brain.context.clear()
+    if asked_while == "gone":
+        world.pipeline.ask("What is this?")
+    world.wait(0.5)
+    world.pipeline.on_brain_ready()
+    assert world.wait(8.0, lambda: world.answered() == 1)
+    assert [kind for kind, _ in world.brain.context] == ["text", "reply"]
+
+
+def test_the_camera_is_not_shown_to_the_model_while_it_answers_a_typed_question():
+    world = World(options=LiveOptions(fps=10.0), replies=[LONG])
+    world.wait(0.5)
+    picture = np.zeros((48, 64, 3), np.uint8)
+    world.pipeline.on_frame(picture, world.clock.now())
+    world.pipeline.ask("What is this?")
+    for _ in range(20):
+        world.wait(0.1)
+        world.pipeline.on_frame(picture, world.clock.now())
+    assert world.speaking()
+    assert world.brain.log.count("frame") == 1
