@@ -131,7 +131,7 @@ class Feed:
     def held_keys(self) -> Iterator[str]:
         """Content keys of what waits to be placed."""
         yield from (note.key for note in self._live.waiting)
-        yield from (item.key for item in self._queued if isinstance(item, Soft))
+        yield from (item.key for item in self._queued if not isinstance(item, Tokens))
         yield from (run.key for run in (self._lifted.runs if self._lifted else ()))
 
     def forget_view(self) -> None:
@@ -161,6 +161,9 @@ class Feed:
             run: "now", "soon" (when a batch is together) or "later" (with the next pass).
         """
         self._queued += placed
+        for item in placed:
+            if isinstance(item, Renamed):  # now: what waits for a reply's end may be evicted
+                self._media.keep_fed(item.key)
         if self.paused or not self._queued:
             return
         runner, tape = self._runner, self._begun()
@@ -170,7 +173,6 @@ class Feed:
                 tape.append_soft(*item)
             elif isinstance(item, Renamed):
                 tape.rename_last(item.key)
-                self._media.keep_fed(item.key)
             else:
                 tape.append_tokens(item.ids)
         if run == "now" or (run == "soon" and runner.pending >= LIVE_BATCH):

@@ -17,7 +17,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_gemma4.audio import AudioTower
-from mlx_gemma4.audio_processing import MAX_CLIP_SAMPLES
+from mlx_gemma4.audio_processing import MAX_CLIP_SAMPLES, check_samples
 from mlx_gemma4.audio_stream import ClipMark, ClipStream
 from mlx_gemma4.errors import MediaError
 from mlx_gemma4.inputs import AUDIO, IMAGE
@@ -45,12 +45,13 @@ class Tokens(NamedTuple):
 
 
 class Soft(NamedTuple):
-    """Soft tokens to place: the next ``amount`` of the medium ``key``."""
+    """Soft tokens to place: the next ``amount`` of the medium ``key``; see ``Tape.append_soft``."""
 
     placeholder: int
     kind: int
     key: str
     amount: int
+    branch: int = 0
 
 
 class Renamed(NamedTuple):
@@ -107,6 +108,7 @@ class LiveInput:
         self._processor = processor
         self._features = features
         self._state = LiveState()
+        self._branch = 0  # grows with every rollback, so that no two sounds look alike on a tape
         config = model.config
         self._audio = (config.boa_token_id, config.audio_token_id, config.eoa_token_id)
         self._image = (config.boi_token_id, config.image_token_id, config.eoi_token_id)
@@ -139,6 +141,7 @@ class LiveInput:
         """
         placed: list[Placement] = []
         full = 0
+        pcm = check_samples(pcm)
         while pcm.size:
             clip = self._open_clip(placed)
             room = MAX_CLIP_SAMPLES - clip.front.samples
@@ -217,6 +220,7 @@ class LiveInput:
     def rollback(self, mark: LiveState) -> None:
         """Return to a moment remembered by :meth:`mark`; a clip closed since is open again."""
         self._state = mark
+        self._branch += 1
         if mark.clip is not None and mark.closing is not None:
             mark.clip.rollback(mark.closing)
 
@@ -224,11 +228,11 @@ class LiveInput:
         state = self._state
         if state.clip is not None:
             return state.clip
+        tower = self._model.audio_tower
+        front = self._processor.mel_stream()  # refuses, and then the waiting frames still wait
         frames, _ = self.place_frames(newest_only=False)
         placed += frames
         number = self._state.clips + 1
-        tower = self._model.audio_tower
-        front = self._processor.mel_stream()
         project = self._model.embed_audio
         assert project is not None  # the front end has refused models that do not hear
         encoder = tower.stream() if isinstance(tower, AudioTower) else None
@@ -244,7 +248,8 @@ class LiveInput:
         start, placeholder, _ = self._audio
         placed: list[Placement] = [] if len(state.clip_rows) else [Tokens((start,))]
         self._state = replace(state, clip_rows=state.clip_rows.plus(_evaluated(rows)))
-        return [*placed, Soft(placeholder, AUDIO, state.clip_key, rows.shape[0])]
+        heard = Soft(placeholder, AUDIO, state.clip_key, rows.shape[0], self._branch)
+        return [*placed, heard]
 
 
 def _evaluated(rows: mx.array) -> mx.array:

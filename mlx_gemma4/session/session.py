@@ -227,8 +227,12 @@ class Session:
         self._feed.end_clip()
 
     def mark(self) -> Mark:
-        """Remember this moment, before a reply that may have to be taken back."""
-        if not self._feed.paused and not self._runner.pending:
+        """Remember this moment, before a reply that may have to be taken back.
+
+        What waits to be run is run now: the reply would do it, and coming back does it no more.
+        """
+        if not self._feed.paused:
+            self._runner.advance()
             self._runner.snapshot()
         talk = self._talk
         return Mark(self._runner.tape.part(), talk.state, talk.script, self._feed.mark())
@@ -237,7 +241,7 @@ class Session:
         """Return to a mark, exactly: the clip that was open then is open again."""
         self._forbid_while_replying("go back")
         self._runner.replace(mark.tape.part(), keep=False)
-        self._talk.state, self._talk.script = mark.state, mark.script
+        self._talk.go_back(mark.state, mark.script)
         self._feed.rollback(mark.feed)
 
     # Answers

@@ -119,6 +119,15 @@ class Talk:
         self.script = (*self.script, turn)
         self.state = replace(self.state, last="text")
 
+    def go_back(self, state: ChatState, script: tuple[Entry, ...]) -> None:
+        """Return to an earlier moment; live turns that ended since are forgotten."""
+        kept = {entry.id: entry for entry in script if isinstance(entry, LiveTurn)}
+        for entry in self.script:
+            if isinstance(entry, LiveTurn) and entry.id not in kept:
+                self._turns.pop(entry.id, None)
+        self._turns = kept | self._turns
+        self.state, self.script = state, script
+
     def add_reply(self, reply: SpokenReply) -> None:
         """The model has spoken."""
         self._replies.add(reply)

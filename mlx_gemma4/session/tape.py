@@ -2,7 +2,8 @@
 
 A tape is what a prompt is made of after all rendering. Two tapes are compared to find out how much
 of a conversation is already in the KV cache, so every position has a code: the token id for text,
-and for a soft token a number made of its medium's key, kind and place. This module imports no MLX.
+and for a soft token a number made of its medium's key, kind and place, and for live sound of the
+branch it was heard on. A code never changes. This module imports no MLX.
 """
 
 from __future__ import annotations
@@ -97,17 +98,20 @@ class Tape:
         self._ids.extend(ids)
         self._codes.extend(ids)
 
-    def append_soft(self, placeholder: int, kind: int, key: str, count: int) -> None:
+    def append_soft(
+        self, placeholder: int, kind: int, key: str, count: int, branch: int = 0
+    ) -> None:
         """Append ``count`` soft tokens of one medium; the same medium again makes its run longer.
 
-        That is how a clip grows while it is spoken.
+        That is how a clip grows while it is spoken. What it says next is not known from its key:
+        ``branch`` tells apart what was heard before and after going back to a mark.
         """
         if count <= 0:
             return
         last = self._runs[-1] if self._runs else None
         grows = last is not None and last.stop == len(self) and (last.key, last.kind) == (key, kind)
         done = last.length if grows and last else 0
-        base = _code(key, kind)
+        base = _code(f"{branch}:{key}" if branch else key, kind)
         self._ids.extend([placeholder] * count)
         places = np.arange(done, done + count, dtype=np.int64)
         self._codes.frombytes(((base + places) & _CODE_MASK | _MEDIA_BIT).tobytes())
@@ -117,13 +121,11 @@ class Tape:
             self._runs.append(MediaRun(len(self) - count, count, kind, key))
 
     def rename_last(self, key: str) -> None:
-        """Give the last run its final key (the content of a clip is known when it is closed)."""
-        run = self._runs.pop()
-        placeholder = self._ids[run.start]
-        tail = self._ids[run.stop :]
-        self.truncate(run.start)
-        self.append_soft(placeholder, run.kind, key, run.length)
-        self.append_tokens(tail)
+        """Give the last run its final key (the content of a clip is known when it is closed).
+
+        Its codes stay: they are what going back into the clip is recognised by.
+        """
+        self._runs[-1] = self._runs[-1]._replace(key=key)
 
     def truncate(self, length: int) -> None:
         """Forget everything from position ``length`` on."""

@@ -125,6 +125,79 @@ def test_a_speculative_end_can_be_taken_back_exactly(arch, tiny):
     assert agrees(session, model)
 
 
+@pytest.mark.parametrize("arch", HEARING)
+def test_a_false_end_in_a_long_clip_runs_nothing_again(arch, tiny, counter):
+    model, processor = tiny(arch)
+    session = Session(model, processor)
+    push(session, sound(1, 12.0))
+    mark, count = session.mark(), counter(model)
+    length = session.tokens
+    say(session, 100)  # longer than what a window can be trimmed by
+    session.rollback(mark)
+    assert session.tokens == length
+    before = count.rows
+    push(session, sound(2, 2.0))
+    session.end_clip()
+    assert count.rows - before == session.tokens - length
+    assert agrees(session, model)
+
+
+def test_marks_may_be_visited_in_any_order(tiny):
+    """Two sounds that began at the same moment are never taken for each other."""
+    model, processor = tiny("e2b")
+    session, straight = Session(model, processor), Session(model, processor)
+    start = session.mark()
+    push(session, sound(1, 1.3))
+    heard = session.mark()
+    session.rollback(start)
+    push(session, sound(2, 1.3))
+    session.rollback(heard)
+    push(straight, sound(1, 1.3))
+    for each in (session, straight):
+        push(each, sound(3, 0.4))
+        each.end_clip()
+    ours, theirs = next_logits(session, model), next_logits(straight, model)
+    assert float(abs(ours - theirs).max()) <= 1e-4 * float(abs(theirs).max())
+    assert agrees(session, model)
+
+
+def test_turns_taken_back_are_forgotten_with_their_sound(tiny):
+    model, processor = tiny("e2b")
+    session = Session(model, processor)
+    for number in range(4):
+        push(session, sound(number, 0.6))
+        mark = session.mark()
+        say(session, 3)
+        session.rollback(mark)
+    say(session, 3)
+    assert len(list(session._talk.held_keys())) == 1
+
+
+def test_frames_wait_on_when_sound_is_refused(tiny):
+    for arch, pcm in (("26b", sound(1, 0.5)), ("e2b", np.full(1600, np.nan, np.float32))):
+        session = Session(*tiny(arch))
+        session.push_frame(picture(1), 0.0)
+        with pytest.raises(MediaError):
+            session.push_audio(pcm)
+        session.push_text("What is this?")
+        assert IMAGE in kinds(session)
+
+
+def test_a_clip_that_ends_during_a_reply_outlives_the_feature_store(tiny):
+    model, processor = tiny("e2b")
+    session = Session(model, processor, feature_bytes=1)
+    push(session, sound(1, 0.5))
+    events = session.reply(greedy(8))
+    next(events)
+    push(session, sound(2, 0.7))
+    session.end_clip()
+    session.push_frame(picture(2), 1.0)
+    events.close()
+    push(session, sound(3, 0.4))
+    say(session, 3)
+    assert agrees(session, model)
+
+
 def test_sound_and_frames_during_a_reply_wait_for_the_next_turn(tiny):
     model, processor = tiny("e2b")
     session = Session(model, processor)
