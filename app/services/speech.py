@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 20.0
 _WORDS_PER_MINUTE = 175
+_NOT_SPOKEN = "This sentence could not be spoken; it is shown instead."
 _NO_TICKET = 0
 """Replies are numbered from 1."""
 
@@ -139,7 +140,7 @@ def _run(command: list[str], given: bytes) -> bytes:
         )
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("speech failed: %s", error)
-        raise SpeechError("This sentence could not be spoken; it is shown instead.") from error
+        raise SpeechError(_NOT_SPOKEN) from error
     return done.stdout
 
 
@@ -147,7 +148,7 @@ def _read_wav(data: bytes) -> SpokenSound:
     try:
         pcm, rate = soundfile.read(io.BytesIO(data), dtype="float32")
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise SpeechError("This sentence could not be spoken; it is shown instead.") from error
+        raise SpeechError(_NOT_SPOKEN) from error
     return SpokenSound(pcm if pcm.ndim == 1 else pcm.mean(axis=1), int(rate))
 
 
@@ -210,5 +211,8 @@ class SpeechWorker:
                 sound = self.synth.synthesize(piece.text, language)
             except SpeechError as error:
                 self._failed(ticket, piece, str(error))
+            except Exception:  # whatever it is (a full disk, say), later sentences are spoken
+                log.exception("speech failed")
+                self._failed(ticket, piece, _NOT_SPOKEN)
             else:
                 self._spoken(ticket, piece, sound.pcm, sound.rate)
