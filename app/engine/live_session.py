@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from app.core.commands import LiveStart, ReplyOptions
-from app.core.events import Event, FinishReason, Notice
+from app.core.events import Event, FinishReason, JobFinished, Notice
 from app.engine.chat import LoadedModel, sampling_options
 from app.engine.jobs import JobContext
 from app.engine.live import LiveJob, Piece
@@ -26,8 +26,8 @@ from mlx_gemma4.model import Gemma4
 from mlx_gemma4.processor import Processor
 from mlx_gemma4.reply import Delta
 from mlx_gemma4.sampling import SamplingOptions
+from mlx_gemma4.session import Cancelled, Session, Watch
 from mlx_gemma4.session import ReplyOptions as SessionReply
-from mlx_gemma4.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,11 @@ def run_live(
     if loaded.model.config.label:
         # The demo was taught questions and answers, no instructions: they would confuse it.
         messages = [m for m in messages if m.role != "system"]
-    session.sync(messages)
+    try:
+        session.sync(messages, watch=Watch(cancelled=context.cancelled))
+    except Cancelled:
+        yield JobFinished(job.job_id, FinishReason.CANCELLED)
+        return
     live = GemmaLive(loaded.model, loaded.processor, session, ear)
     watch = MemoryWatch()
     yield from LiveJob(live, job, context, lambda: watch.check()[0]).run()

@@ -140,6 +140,7 @@ class LiveSession:
         self._hearing = Hearing(self.reference, EchoCanceller() if setup.echo else None)
         if setup.echo and not setup.half_duplex:
             self._hearing.start_probe()
+        self._ready = False
         self._runner = LiveRunner(self._tick, self._on_crash)
         if setup.synth is not None:
             self._voice = SpeechWorker(setup.synth, self._on_spoken, self._on_not_spoken)
@@ -170,6 +171,7 @@ class LiveSession:
 
     def open_engine(self, conversation_id: str, messages: tuple[PromptMessage, ...]) -> None:
         """Start the live job (again after the engine was restarted)."""
+        self._ready = False
         setup = self.setup
         self._send(
             commands.LiveStart(setup.job_id, conversation_id, messages, setup.reply, setup.ear)
@@ -181,6 +183,8 @@ class LiveSession:
         self.use_camera(None)
         self.post(self.pipeline.close)
         self.post(self._send, commands.LiveEnd(self.setup.job_id))
+        if not self._ready:  # the engine still reads the chat and obeys nothing else meanwhile
+            self.post(self._send, commands.Cancel(self.setup.job_id))
         self._runner.stop()
         self.speaker.stop()
         if self._voice:
@@ -248,6 +252,7 @@ class LiveSession:
             case FrameSeen():
                 self.post(pipeline.on_frame_used, event.t, event.skipped)
             case LiveReady():
+                self._ready = True
                 self.post(pipeline.on_brain_ready)
             case JobFailed():
                 self.post(pipeline.on_brain_lost)

@@ -10,6 +10,7 @@ from app.core.conversation import SamplingPreset
 from app.core.events import (
     FinishReason,
     FrameSeen,
+    JobFinished,
     LiveReady,
     LiveReplyFinished,
     LiveReplyStarted,
@@ -21,6 +22,8 @@ from app.core.events import (
 from app.engine.chat import LoadedModel
 from app.engine.jobs import JobContext
 from app.engine.live import LiveJob, Piece
+from app.services.live_session import LiveSession, LiveSetup
+from tests.live.fakes import FakeSpeaker
 
 JOB = "live"
 PCM = np.zeros(1600, "<f4").tobytes()
@@ -250,3 +253,36 @@ def test_an_interrupted_real_reply_is_cut_and_the_next_one_works(tiny):
     finished = [e.reason for e in events if isinstance(e, LiveReplyFinished)]
     assert finished == ["cancelled", "length"]
     assert texts(events).get(2) is not None
+
+
+def test_a_live_job_that_still_reads_its_chat_can_be_stopped(tiny):
+    """The first look between two pieces of the prompt finds the cancel."""
+    from app.engine.live_session import run_live
+    from mlx_gemma4.messages import Text, message
+
+    chat = [message("user", Text("word " * 600))]
+    looks, context = [], JobContext(JOB)
+    asked = context.cancelled
+
+    def cancelled():
+        looks.append(1)
+        context.cancel()
+        return asked()
+
+    context.cancelled = cancelled
+    events = list(run_live(tiny, chat, commands.LiveStart(JOB, "c", (), OPTIONS), context))
+    assert events == [JobFinished(JOB, FinishReason.CANCELLED)]
+    assert len(looks) == 1, "nothing was read after that"
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_conversation_that_ends_before_the_engine_is_ready_cancels_its_start(ready):
+    sent = []
+    setup = LiveSetup(JOB, lambda _clock, _reference: FakeSpeaker(), echo=False)
+    session = LiveSession(setup, sent.append, lambda _report: None)
+    session.start()
+    if ready:
+        session.on_event(LiveReady(JOB, True, True))
+    session.stop()
+    after = [] if ready else [commands.Cancel(JOB)]
+    assert sent == [commands.LiveStart(JOB, "", ()), commands.LiveEnd(JOB), *after]
