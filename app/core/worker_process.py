@@ -4,7 +4,8 @@
 request, hands it one request at a time and kills it when a request takes too long; the next request
 starts a new one. The function gets a request and returns its answer; both travel as pickles over
 pipes. An error it raises is raised again here. A child has looked at foreign files and is not
-trusted: of what it sends only plain values, arrays and our own records are built (`_Answers`).
+trusted: of what it sends only plain values, arrays and our own records are built, and nothing that
+exists here already is changed (`_Answers`).
 
 Not `multiprocessing`: the engine is itself a daemonic child, which may have none of that kind.
 """
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from app.core.entry import run_entry
 
@@ -47,7 +48,6 @@ _PLAIN = frozenset(
         ("builtins", "frozenset"),
         ("builtins", "set"),
         ("pathlib", "PosixPath"),
-        ("numpy", "dtype"),
         ("numpy", "ndarray"),
         ("numpy._core.multiarray", "_reconstruct"),
         ("numpy._core.multiarray", "scalar"),
@@ -228,23 +228,54 @@ class _Answer:
         return WorkerError(WorkerEnd.DIED, f"the worker ended with {code}")
 
 
-class _Answers(pickle.Unpickler):
-    """Builds what a child may send: plain values, arrays, and our own records, enums and errors."""
+# The one written in Python: only there an operation can be replaced.
+_Unpickler: Any = pickle._Unpickler  # noqa: SLF001
+
+
+class _Answers(_Unpickler):
+    """Builds what a child may send: plain values, arrays, and our own records, enums and errors.
+
+    State may be set on an object that the stream itself has built, never on a class, a function or
+    a member of an enum: those are shared with everything else here.
+    """
 
     def answer(self) -> tuple[bool, Any]:
         """(True, answer) or (False, exception). Raises WorkerError for anything else."""
         try:
             ok, value = self.load()
-        except (pickle.UnpicklingError, EOFError, TypeError, ValueError, ImportError) as problem:
-            raise WorkerError(WorkerEnd.DIED, f"the worker sent rubbish: {problem}") from problem
+        except Exception as problem:  # a forged stream can fail in any way
+            what = f"{type(problem).__name__}: {problem}"
+            raise WorkerError(WorkerEnd.DIED, f"the worker sent rubbish ({what})") from problem
         if not ok and not isinstance(value, Exception):
             raise WorkerError(WorkerEnd.DIED, "the worker sent an error that is none")
         return bool(ok), value
+
+    def load_build(self) -> None:
+        """Set the state of an object. Raises UnpicklingError where it is not the stream's own."""
+        target = self.stack[-2]
+        if isinstance(target, (type, Enum)) or not (
+            is_dataclass(target) or isinstance(target, Exception) or _is_of_numpy(target)
+        ):
+            raise pickle.UnpicklingError(f"changing {type(target).__name__} is not allowed")
+        super().load_build()
+
+    def load_bytearray8(self) -> None:
+        """Take a bytearray; the inherited method fills the announced length before it reads."""
+        (length,) = _LENGTH.unpack(self.read(_LENGTH.size))
+        self.append(bytearray(self.read(length)))
+
+    dispatch: ClassVar = {
+        **_Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         """Called for every name in the stream. Raises UnpicklingError for what is not allowed."""
         if (module_name, global_name) == ("builtins", "getattr"):
             return _member  # how some versions of Python name the members of an enum
+        if (module_name, global_name) == ("numpy", "dtype"):
+            return _number
         if (module_name, global_name) in _PLAIN:
             return super().find_class(module_name, global_name)
         if module_name == "builtins" or module_name.split(".")[0] in _OUR_PACKAGES:
@@ -261,6 +292,23 @@ def _member(kind: object, name: str) -> Enum:
     if isinstance(kind, type) and issubclass(kind, Enum) and name in kind.__members__:
         return kind.__members__[name]
     raise pickle.UnpicklingError(f"{name} of {kind} is not allowed")
+
+
+def _number(name: str, align: bool = False, copy: bool = False) -> Any:
+    """`numpy.dtype` for numbers; forged fields of another could point anywhere in memory.
+
+    Raises UnpicklingError for anything but a number.
+    """
+    import numpy as np
+
+    kind = np.dtype(name, align=align, copy=copy)
+    if kind.kind not in "biufc":
+        raise pickle.UnpicklingError(f"an array of {kind} is not allowed")
+    return kind
+
+
+def _is_of_numpy(value: object) -> bool:
+    return type(value).__module__.split(".")[0] == "numpy" and not callable(value)
 
 
 def _write(stream: IO[bytes] | None, value: Any) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.core.errors import ErrorKind, Failure
+from app.core import worker_process
+from app.core.errors import AppError, ErrorKind, Failure
 from app.core.worker_process import WorkerEnd, WorkerError, WorkerProcess
 
 ENTRY = "tests.app_core.worker_tasks:work"
@@ -63,6 +64,56 @@ def test_records_and_arrays_travel_and_nothing_else_is_built(worker, tmp_path) -
     assert end_of(worker, ("evil", str(mark))) is WorkerEnd.DIED
     assert not mark.exists()
     assert worker.ask(("echo", 4)) == 4
+
+
+FORGED = b"N}\x8c\x06forgedK\x01s\x86b"  # set the attribute `forged` to 1
+SLOTTED = b"capp.core.errors\nFailure\n"
+MEMBER = b"capp.core.errors\nErrorKind\n\x8c\x08bad_file\x85R"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SLOTTED + FORGED,
+        SLOTTED + b"0" + SLOTTED + b"(\x8c\x06remedyNdb",  # a dict as state
+        b"capp.core.errors\nErrorKind\n" + FORGED,
+        MEMBER + FORGED,
+        MEMBER + b"}\x8c\x07_value_K\x01sb",
+        b"cbuiltins\nKeyError\n" + FORGED,
+        b"cnumpy\nndarray\n" + FORGED,
+        b"cbuiltins\ngetattr\n" + FORGED,
+        b"cnumpy._core.numeric\n_frombuffer\n" + FORGED,
+        b"capp.core.errors\nNoSuchName\n",
+        b"capp.no_such_module\nName\n",
+        b"cnumpy\ndtype\n\x8c\x02V8\x85R",
+        b"cnumpy\ndtype\n\x8c\x01O\x85R",
+        b"\x96" + (1 << 40).to_bytes(8, "little"),  # a bytearray that is never sent
+        b"h\x07",  # what was never remembered
+        b"\xff",
+        b"\x88" * 2 + b"R",
+    ],
+)
+def test_a_forged_answer_changes_nothing_here_and_fails_in_words(worker, answer: bytes) -> None:
+    kinds = [Failure, ErrorKind, ErrorKind.BAD_FILE, KeyError, np.ndarray]
+    assert end_of(worker, ("forge", b"\x80\x04\x88" + answer + b"\x86.")) is WorkerEnd.DIED
+    assert not any(hasattr(kind, "forged") for kind in kinds)
+    assert not hasattr(worker_process._member, "forged")
+    assert not hasattr(np._core.numeric._frombuffer, "forged")
+    assert ErrorKind.BAD_FILE.value == "bad_file"
+    assert worker.ask(("echo", 7)) == 7
+
+
+def test_errors_with_facts_and_arrays_of_any_number_travel(worker) -> None:
+    with pytest.raises(AppError) as caught:
+        worker.ask(("raise", AppError("Broken.", kind=ErrorKind.BAD_FILE, remedy="Mend it.")))
+    assert caught.value.failure == Failure(ErrorKind.BAD_FILE, "Broken.", "Mend it.")
+    for kind in ("?", "u1", "i2", "f4", "f8", "c8"):
+        sent = np.arange(12).reshape(3, 4).astype(kind)
+        for array in (sent, sent[:, ::2], sent.T, sent[1, 1]):
+            back = worker.ask(("echo", array))
+            assert np.array_equal(back, array)
+            assert back.dtype == array.dtype
+    assert worker.ask(("echo", bytearray(b"x" * 300_000))) == bytearray(b"x" * 300_000)
 
 
 def test_an_answer_of_announced_terabytes_is_not_waited_for(worker) -> None:
