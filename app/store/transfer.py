@@ -7,6 +7,7 @@ HTML form is inert: no scripts, nothing loaded from anywhere, everything escaped
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import logging
@@ -20,7 +21,6 @@ from app.core.conversation import (
     Attachment,
     Conversation,
     ConversationMeta,
-    MediaPart,
     Message,
     Part,
     Role,
@@ -32,7 +32,7 @@ from app.core.conversation import (
 )
 from app.core.errors import AppError, ErrorKind
 from app.store import records
-from app.store.attachments import AttachmentStore
+from app.store.attachments import AttachmentStore, safe_suffix
 from app.store.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ VERSION = 1
 MAX_IMPORT_BYTES = 1 << 30
 # Larger files are named but not carried along.
 MAX_CARRIED_BYTES = 64 << 20
+# Each costs a copy; honest chats know a content by one or two (.jpg, .jpeg).
+_MOST_ENDINGS = 8
 _SPEAKERS = {Role.USER: "You", Role.MODEL: "Gemma", Role.TOOL: "Tool", Role.SYSTEM: "Instructions"}
 PathOf = Callable[[Attachment], Path]
 
@@ -230,14 +232,18 @@ def _conversation(data: dict[str, Any], conversation_id: str) -> Conversation:
 
 
 def _meta(values: Any, conversation_id: str) -> ConversationMeta:
+    """What holds for the chat, but for its tools: a file from elsewhere may not switch them on."""
     if not isinstance(values, dict):
         raise ValueError("what holds for the chat is missing")
     return ConversationMeta(
         id=conversation_id,
         title=str(values.get("title", "Imported chat"))[:200],
+        pinned=bool(values.get("pinned", False)),
         system_prompt=str(values.get("system_prompt", "")),
         preset=records.preset_from_json(values["preset"]),
         think=bool(values.get("think", False)),
+        json_schema=str(values.get("json_schema", "")),
+        model=str(values.get("model", "")),
         created=records.finite(values.get("created", 0.0)),
         updated=time.time(),
     )
@@ -250,16 +256,32 @@ def _renamed(message: Message, ids: dict[str, str]) -> Message:
 
 
 def _keep_files(carried: Any, conversation: Conversation, attachments: AttachmentStore) -> None:
-    """Store the carried bytes; a file whose content does not match its hash is left out."""
+    """Store the carried bytes, each content once for each ending it has.
+
+    Raises:
+        ValueError: the bytes of a file do not match its hash, or it has too many endings.
+        AppError: they cannot be kept.
+    """
     if not isinstance(carried, dict):
         raise ValueError("its attachments are damaged")
+    for sha256, names in _names(conversation).items():
+        if sha256 not in carried:
+            continue
+        data = base64.b64decode(carried[sha256], validate=True)
+        if hashlib.sha256(data).hexdigest() != sha256 or len(names) > _MOST_ENDINGS:
+            raise ValueError("a file in it is damaged")
+        for name in names.values():
+            attachments.add_bytes(data, name)
+
+
+def _names(conversation: Conversation) -> dict[str, dict[str, str]]:
+    """Of every attached content by its hash: one name for each ending, which decides the path."""
+    found: dict[str, dict[str, str]] = {}
     for message in conversation.messages.values():
-        for part in message.parts:
-            if isinstance(part, MediaPart) and part.attachment.sha256 in carried:
-                data = base64.b64decode(carried[part.attachment.sha256], validate=True)
-                kept = attachments.add_bytes(data, part.attachment.name)
-                if kept.sha256 != part.attachment.sha256:
-                    raise ValueError("a file in it is damaged")
+        for attachment in message.attachments:
+            endings = found.setdefault(attachment.sha256, {})
+            endings.setdefault(safe_suffix(attachment.name), attachment.name)
+    return found
 
 
 __all__ = ["export", "read", "to_html", "to_json", "to_markdown"]

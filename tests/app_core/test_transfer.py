@@ -1,13 +1,13 @@
 """Chats out and in again: everything comes back, exports are inert, foreign files are refused."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from app.core.conversation import Image, MediaKind, Role, Text, Thought
+from app.core.conversation import PRESETS, Image, MediaKind, Role, Text, Thought
 from app.core.errors import AppError
 from app.store.attachments import AttachmentStore
 from app.store.transfer import export, read, to_html, to_markdown
@@ -36,6 +36,59 @@ def test_json_round_trip_with_versions_and_files(chat, make_message, store, tmp_
     assert other.path(picture).read_bytes() == b"pixels"
     twice = read(target, "second", other)
     assert not set(twice.messages) & set(again.messages)
+
+
+def test_what_holds_for_a_chat_comes_back_but_for_its_tools(chat, store, tmp_path: Path) -> None:
+    kept = {
+        "title": "Forms",
+        "pinned": True,
+        "system_prompt": "Be brief.",
+        "preset": PRESETS[1],
+        "think": True,
+        "json_schema": '{"type": "object"}',
+        "model": "/models/gemma",
+        "created": 12.5,
+    }
+    chat.update_meta(**kept, tools=("clock",), allowed_tools=("clock",))
+    target = tmp_path / "chat.json"
+    export(chat, target, store.path)
+    again = read(target, "fresh", store).meta
+    assert {name: getattr(again, name) for name in kept} == kept
+    assert (again.tools, again.allowed_tools) == ((), ())
+    decided = {*kept, "id", "updated", "tools", "allowed_tools"}
+    assert {entry.name for entry in fields(again)} == decided
+
+
+def test_a_file_attached_a_thousand_times_is_stored_once(
+    chat, make_message, store, tmp_path: Path, monkeypatch
+) -> None:
+    picture = replace(store.add_bytes(b"pixels", "p.png"), kind=MediaKind.IMAGE)
+    other = replace(picture, name="p.jpeg")
+    chat.add(make_message(chat.leaf_id, *[Image(picture)] * 1000, Image(other)))
+    target = tmp_path / "chat.json"
+    export(chat, target, store.path)
+    elsewhere = AttachmentStore(tmp_path / "elsewhere")
+    stored: list[str] = []
+    add_bytes = elsewhere.add_bytes
+    monkeypatch.setattr(
+        elsewhere, "add_bytes", lambda data, name: (stored.append(name), add_bytes(data, name))[1]
+    )
+    read(target, "fresh", elsewhere)
+    assert stored == ["p.png", "p.jpeg"]
+    assert elsewhere.path(picture).read_bytes() == elsewhere.path(other).read_bytes() == b"pixels"
+
+
+def test_a_content_of_a_hundred_endings_is_refused(
+    chat, make_message, store, tmp_path: Path
+) -> None:
+    picture = replace(store.add_bytes(b"pixels", "p.png"), kind=MediaKind.IMAGE)
+    endless = [Image(replace(picture, name=f"p.{number}")) for number in range(100)]
+    chat.add(make_message(chat.leaf_id, Image(picture), *endless))
+    target = tmp_path / "chat.json"
+    export(chat, target, store.path)
+    with pytest.raises(AppError, match="it is damaged"):
+        read(target, "fresh", AttachmentStore(tmp_path / "elsewhere"))
+    assert not [path for path in (tmp_path / "elsewhere").rglob("*") if path.is_file()]
 
 
 def test_markdown_is_readable(chat, make_message) -> None:
