@@ -55,8 +55,45 @@ def test_one_bad_value_falls_back_alone(tmp_path: Path) -> None:
     assert "Text size" in problems[0]
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_a_newer_version_has_written_is_kept(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "settings.json"
+    newer = {"theme": "dark", "wallpaper": {"name": "waves", "tint": [1, 2]}, "haptics": True}
+    path.write_text(json.dumps({"version": version, "values": newer}))
+    settings, problems = load_settings(path)
+    assert (settings, problems) == (Settings(theme="dark"), [])
+    save_settings(path, settings.changed(theme="light"))
+    save_settings(path, settings.changed(text_size=150))
+    written = json.loads(path.read_text())
+    assert written["version"] == version
+    assert {name: written["values"][name] for name in newer} == newer
+    assert load_settings(path) == (Settings(theme="dark", text_size=150), [])
+
+
+def test_an_older_file_is_carried_over_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"version": 0, "values": {"look": "dark"}}')
+    settings, problems = load_settings(path, {0: lambda values: {"theme": values["look"]}})
+    assert (settings, problems) == (Settings(theme="dark"), [])
+    save_settings(path, settings)
+    written = json.loads(path.read_text())
+    assert written["version"] == 1
+    assert "look" not in written["values"]
+
+
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"version": 1}', '{"version": "x", "values": {}}']
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"version": 1}',
+        '{"version": "x", "values": {}}',
+        '{"version": 0, "values": {}}',
+        '{"version": -1, "values": {}}',
+        '{"version": 1e999, "values": {}}',
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_file_is_kept_aside(tmp_path: Path, content: str) -> None:
     path = tmp_path / "settings.json"
