@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlx.core as mx
@@ -62,7 +63,7 @@ def convert(
 
     Args:
         source: a folder in any layout :func:`mlx_gemma4.load` reads.
-        target: must not exist or be empty; appears only when complete.
+        target: must not exist or be empty; appears only when complete, a failure leaves nothing.
         preset: a key of ``quantization.PRESETS``.
         progress: called with source bytes done, bytes in all and ``"convert"``.
 
@@ -89,18 +90,19 @@ def convert(
     arrays = plain | {name: matrix.weight for name, matrix in matrices.items()}
     matrices.clear()
     plain.clear()
-    partial = target.with_name(target.name + ".partial")
     _check_space(target, sum(array.nbytes for array in arrays.values()))
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    writer = _Writer(partial)
-    how = _write_all(writer, arrays, config, preset, progress)
-    writer.finish()
-    _copy_companions(source, partial)
-    _write_config(partial, raw, config, PRESETS[preset], how)
-    if target.exists():
-        target.rmdir()
-    partial.rename(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as private:
+        partial = Path(private) / "partial"  # the private folder may be read by its owner alone
+        partial.mkdir()
+        writer = _Writer(partial)
+        how = _write_all(writer, arrays, config, preset, progress)
+        writer.finish()
+        _copy_companions(source, partial)
+        _write_config(partial, raw, config, PRESETS[preset], how)
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
     return target
 
 

@@ -161,3 +161,21 @@ def test_refusals(tiny_models, tmp_path):
     with pytest.raises(WeightsError, match="quantised already"):
         convert(folder, tmp_path / "again", "8bit")
     assert not (tmp_path / "again").exists()
+
+
+def test_a_failure_leaves_nothing_and_takes_nothing(tiny_models, tmp_path):
+    source = tiny_models["31b"].folder
+    mine = tmp_path / "4bit.partial" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("of the user")
+
+    def stop(done, total, stage):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "4bit", "4bit", progress=stop)
+    assert list(tmp_path.iterdir()) == [mine.parent]
+    folder = convert(source, tmp_path / "4bit", "4bit")
+    assert sorted(tmp_path.iterdir()) == [folder, mine.parent]
+    assert mine.read_text() == "of the user"
+    assert folder.stat().st_mode == mine.parent.stat().st_mode
