@@ -58,8 +58,11 @@ class Mixer:
 
     def play(self, piece: Piece, pcm: np.ndarray, rate: int) -> None:
         """Queue a spoken piece (float32 mono at `rate`)."""
-        converted = resample(pcm, rate, self.rate)
+        wanted = self.rate
+        converted = resample(pcm, rate, wanted)
         with self._lock:
+            if self.rate != wanted:  # the loudspeaker was changed meanwhile
+                converted = resample(pcm, rate, self.rate)
             self._queue.append(_Queued(piece, converted))
 
     def set_rate(self, rate: int) -> None:
@@ -99,12 +102,6 @@ class Mixer:
     def active(self) -> bool:
         """Sound is queued or being played."""
         return bool(self._queue)
-
-    @property
-    def queued_seconds(self) -> float:
-        """Speech still to be played."""
-        with self._lock:
-            return sum(len(item.pcm) - item.at for item in self._queue) / self.rate
 
     def heard_characters(self) -> int:
         """Characters of the reply spoken so far, down to the last whole word."""
