@@ -127,13 +127,17 @@ class _ThreadedCamera:
         raise AttributeError("a camera defines where its pictures come from")
 
     def _run(self, pictures: Iterator[np.ndarray], sink: FrameSink) -> None:
-        for rgb in pictures:
-            if self._stop.is_set():
-                break
-            sink(rgb, self._clock.now())
-        else:
-            self._problem = None if self._stop.is_set() else Access.LOST
-        pictures.close()  # type: ignore[attr-defined]
+        try:
+            for rgb in pictures:
+                if self._stop.is_set():
+                    break
+                sink(rgb, self._clock.now())
+        except Exception:  # whatever it is, the person must see that the camera is gone
+            log.exception("the camera stopped")
+        finally:
+            pictures.close()  # type: ignore[attr-defined]
+        if not self._stop.is_set():
+            self._problem = Access.LOST
 
 
 class DeviceCamera(_ThreadedCamera):
@@ -171,7 +175,7 @@ class DeviceCamera(_ThreadedCamera):
 
 
 class VideoFileCamera(_ThreadedCamera):
-    """A film as camera, in its own time; the last picture stays, or it starts again.
+    """A film as camera, in its own time; it starts again, or the last picture stays.
 
     Raises:
         CameraError: it cannot be read.
@@ -194,13 +198,13 @@ class VideoFileCamera(_ThreadedCamera):
         try:
             while not self._stop.is_set():
                 good, bgr = capture.read()
+                if not good and self._loop and last is not None:
+                    capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+                    good, bgr = capture.read()
                 if good:
                     last = _rgb(bgr, self._longest)
                 elif last is None:
                     return
-                elif self._loop:
-                    capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
-                    continue
                 yield last
                 self._stop.wait(1.0 / fps)
         finally:

@@ -151,7 +151,7 @@ class Microphone:
             )
             self._stream.start()
         except sounddevice.PortAudioError as error:
-            self._stream = None
+            self.stop()
             raise _explained(error, chosen.name) from error
 
     def stop(self) -> None:
