@@ -1,8 +1,9 @@
 """The live job: one open session, fed while the person speaks. Runs on the MLX thread.
 
-A small scheduler: commands in order of arrival first (stop before everything, a camera frame only
-if no newer one waits), then one step of the running reply, then one step of what never stands in
-front of an answer: writing down what was said, and making room in the context between turns.
+A small scheduler: all waiting commands first, in order of arrival (so a stop waits for no further
+step of a reply; a camera frame is passed over if a newer one waits), then one step of the running
+reply, then one step of what never stands in front of an answer: writing down what was said, and
+making room in the context between turns.
 """
 
 from __future__ import annotations
