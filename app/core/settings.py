@@ -5,6 +5,7 @@ The settings dialog is generated from `specs()`, the file is checked against it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -299,7 +300,7 @@ def _converted(declared: SettingSpec, value: Any) -> SettingValue:
     if declared.type is tuple and isinstance(value, (list, tuple)):
         if all(isinstance(item, str) for item in value):
             return tuple(value)
-    elif declared.type is float and isinstance(value, int) and not isinstance(value, bool):
+    elif declared.type is float and type(value) is int and abs(value) <= sys.float_info.max:
         return float(value)
     elif type(value) is declared.type:
         return value

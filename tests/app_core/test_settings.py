@@ -29,6 +29,8 @@ def test_values_are_checked_with_words() -> None:
         ("text_size", "100", "cannot be"),
         ("theme", "pink", "must be one of system, light, dark"),
         ("model_folders", [1], "cannot be"),
+        ("live_fps", 10**400, "cannot be"),
+        ("live_fps", True, "cannot be"),
     ):
         with pytest.raises(ValueError, match=words):
             settings.changed(**{name: value})
