@@ -24,7 +24,7 @@ def facet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command in a folder of its own: exit code, output, messages."""
-    work = tmp_path / "work"
+    work = tmp_path / "desk"
     work.mkdir()
     monkeypatch.chdir(work)
     script = tmp_path / "script.json"
@@ -45,9 +45,9 @@ def test_the_document_itself_is_not_replaced(facet):
     Path("n.md").write_text("my notes")
     Path("n (read).md").write_text("precious")
     for _ in range(2):
-        code, out, err = facet("ocr", "n.md", "--out", "../work")
+        code, out, err = facet("ocr", "n.md", "--out", "../desk")
         assert (code, out) == (0, "")
-        assert "n.md: written to ../work/n (read) (2).md, because n.md was there already\n" in err
+        assert "n.md: written to ../desk/n (read) (2).md, because n.md was there already\n" in err
     assert Path("n.md").read_text() == "my notes"
     assert Path("n (read).md").read_text() == "precious"
     assert "my notes" in Path("n (read) (2).md").read_text()
