@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import logging
 import multiprocessing
@@ -91,6 +92,7 @@ def _run_window(words: list[str]) -> int:
     if words and not words[0].startswith("-"):
         parser.error(_no_command(words[0]))
     options = parser.parse_args(words)
+    gc.disable()  # what the start imports and builds all stays; on again after the first paint
     from app.main import AppOptions, run
 
     return run(

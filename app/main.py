@@ -209,6 +209,7 @@ def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     app.start()
     add_pages(app, window)
     gc.freeze()  # what is here stays: walking it to find garbage would stop the window for 100 ms
+    gc.enable()
     if app.options.files:
         window.open_files(list(app.options.files))
     if app.options.screenshot:
