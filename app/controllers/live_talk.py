@@ -22,7 +22,7 @@ _FRAMES_KEPT = 60
 
 @dataclass(slots=True)
 class TalkTurn:
-    """One exchange. said: what the user typed or what was written down of his speech.
+    """One exchange. said: what the user typed and what was written down of his speech.
 
     heard: how much of `reply` was spoken; the rest was cut off. ids: of its two messages in the
     chat; kept_at: when they were first kept, seconds since the epoch.
@@ -32,6 +32,7 @@ class TalkTurn:
     started: float
     said: str = ""
     spoken: bool = True
+    edited: bool = False
     seconds: float = 0.0
     reply: str = ""
     heard: int = 0
@@ -84,7 +85,7 @@ class Talk:
         """The user corrects what was written down."""
         turn = self._find(number)
         if turn:
-            turn.said = said
+            turn.said, turn.edited = said, True
         return turn
 
     @property
@@ -136,6 +137,7 @@ class Talk:
         match report:
             case reports.TurnClosed():
                 turn.seconds, turn.state = report.seconds, "answering"
+                turn.said, turn.spoken = report.typed, True
             case reports.TurnRevised():
                 turn.reply, turn.state = "", "open"
             case reports.ReplyText():
@@ -144,7 +146,8 @@ class Talk:
                 turn.reply, turn.heard = report.text, report.heard_chars
                 turn.state = "interrupted" if report.reason == "interrupted" else "done"
             case reports.Transcript():
-                turn.said = turn.said or report.text
+                if not turn.edited:
+                    turn.said = "\n".join(filter(None, (turn.said, report.text)))
             case reports.Timing():
                 turn.timing = report
         return turn

@@ -202,7 +202,8 @@ class LivePipeline:
         if not answer.decoded:
             self._tell(lambda brain: brain.stop_reply())
         shown = chars if answer.voice else len(answer.text)
-        self._tell(lambda brain: brain.cut_reply(shown))
+        if answer.reason != "lost":
+            self._tell(lambda brain: brain.cut_reply(shown))
         self._unduck()
         self.taker.answer_over()
         now = self._clock.now()
@@ -215,12 +216,15 @@ class LivePipeline:
         self.interrupt("key")
         if self.taker.in_turn and self._turn:
             self._take_back_try()
-            self._turn.typed = text
+            self._turn.typed = f"{self._turn.typed}\n{text}".strip()
             self.finish_turn()
-            if self._turn:
-                return
-        self._give_up_answer()
-        self.taker.answer_over()
+        else:
+            self._give_up_answer()
+            self.taker.answer_over()
+            self._answer_typed(text)
+
+    def _answer_typed(self, text: str) -> None:
+        """A turn without speech."""
         self._typed_turns += 1
         self._open_turn(-self._typed_turns, text).ended = True
         self._reply(revision=0)
@@ -230,6 +234,8 @@ class LivePipeline:
         """Leave live mode: nothing more is sent or said."""
         self.interrupt("end")
         self._give_up_answer()
+        if self._turn:
+            self._turn.typed = ""  # nobody waits for the answer any more
         self._obey(self.taker.drop_turn())
 
     # -- the engine's answers -----------------------------------------------------------------
@@ -285,10 +291,15 @@ class LivePipeline:
         self._reporter.timing(self._clock.now(), answer)
 
     def on_brain_lost(self) -> None:
-        """The engine died: what is being said is kept and sent again to the next one."""
+        """The engine died: what is being said is kept and sent again to the next one.
+
+        An answer that can be heard already is spoken as far as it came; the exchange is over with
+        it, so that the next engine finds it in the conversation and does not answer again.
+        """
         self._link.lost = True
-        if self._answer and self._answer.committed and self._answer.audible:
+        if self._answer and self._answer.audible:
             self._answer.finish("lost")
+            self._exchange_over(self._answer)
         else:
             self._drop_answer()
         self._notice("engine", "The engine stopped and is being restarted; keep talking.")
@@ -325,7 +336,10 @@ class LivePipeline:
                     self._on_turn_dropped(signal)
 
     def _on_turn_started(self, signal: TurnStarted) -> None:
-        self._open_turn(signal.turn)
+        waiting = self._turn  # a typed question whose answer cannot be heard yet: one turn with it
+        if waiting:
+            self._forget_turn(waiting)
+        self._open_turn(signal.turn, waiting.typed if waiting else "")
         self._hearing.ring.pin(signal.start)
 
     def _open_turn(self, number: int, typed: str = "") -> OpenTurn:
@@ -363,7 +377,8 @@ class LivePipeline:
         turn.ended = True
         now = self._clock.now()
         self._stages.speech_end = self._hearing.time_of(self.taker.speech_end)
-        if self._answer is None or self._answer.revision != signal.revision:
+        tried = self._answer
+        if tried is None or (tried.turn, tried.revision) != (signal.turn, signal.revision):
             self._reply(signal.revision)
         self._emit(
             reports.TurnClosed(
@@ -374,16 +389,23 @@ class LivePipeline:
                 turn.seconds,
                 len(turn.clips),
                 signal.silence_s,
+                turn.typed,
             )
         )
         self._commit()
 
-    def _on_turn_dropped(self, signal: TurnDropped) -> None:
-        if turn := self._turn:
-            self._tell(lambda b: b.rollback(turn.start_mark))
-        self._turn = None
+    def _on_turn_dropped(self, _signal: TurnDropped) -> None:
+        turn = self._open()
+        self._forget_turn(turn)
         self._hearing.ring.pin(None)
-        self._emit(reports.TurnForgotten(self._clock.now(), signal.turn))
+        if turn.typed:
+            self._answer_typed(turn.typed)
+
+    def _forget_turn(self, turn: OpenTurn) -> None:
+        self._give_up_answer()
+        self._tell(lambda b: b.rollback(turn.start_mark))
+        self._turn = None
+        self._emit(reports.TurnForgotten(self._clock.now(), turn.number))
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -429,12 +451,14 @@ class LivePipeline:
         assert answer is not None
         self._unduck()
         self.taker.answer_over()
-        now = self._clock.now()
         if answer.stages.first_sound is None:
             self._reporter.timing(self._clock.now(), answer)
-        self._emit(
-            reports.ReplyDone(now, answer.turn, answer.text, answer.reason, len(answer.text))
-        )
+        if answer.reason != "lost":
+            self._exchange_over(answer)
+
+    def _exchange_over(self, answer: Answer) -> None:
+        now, text = self._clock.now(), answer.text
+        self._emit(reports.ReplyDone(now, answer.turn, text, answer.reason, len(text)))
         self._after_answer()
 
     def _after_answer(self) -> None:

@@ -60,7 +60,10 @@ class TurnRevised:
 
 @dataclass(frozen=True, slots=True)
 class TurnClosed:
-    """The turn is over after `wait_s` of silence; `seconds` of sound in `clips` clips."""
+    """The turn is over after `wait_s` of silence; `seconds` of sound in `clips` clips.
+
+    typed: what was typed meanwhile, "" if nothing.
+    """
 
     t: float
     turn: int
@@ -69,6 +72,7 @@ class TurnClosed:
     seconds: float
     clips: int
     wait_s: float
+    typed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,3 +89,14 @@ class Room:
         full[: len(self._tail)] += self._tail
         self._tail = full[len(far) :].astype(np.float32)
         return full[: len(far)].astype(np.float32)
+
+
+def best_match(heard, wanted):
+    """Correlation of `wanted` with its best place in `heard`."""
+    size = len(heard) + len(wanted)
+    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(wanted, size))
+    at = int(np.argmax(np.fft.irfft(spectrum, size)[: len(heard)]))
+    part = heard[at : at + len(wanted)]
+    return float(
+        np.dot(part, wanted[: len(part)]) / (np.linalg.norm(part) * np.linalg.norm(wanted))
+    )

@@ -411,8 +411,8 @@ class LivePage(QWidget):
                 )
             case reports.FrameUsed() if report.skipped:
                 self.talk_view.frame_skipped(report.taken)
-            case reports.Transcript():
-                self._say(self.said, f"“{report.text}”" if report.text else "")
+            case reports.Transcript() if report.text:
+                self._say(self.said, f"“{report.text}”")
             case reports.ReplyText() if not self.caption.text():
                 self._say(self.caption, _escaped(report.text))
 
