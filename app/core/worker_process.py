@@ -39,6 +39,7 @@ _LENGTH = struct.Struct("<Q")
 _READ_BYTES = 1 << 20
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
+_BACKGROUND = 10  # niceness: a window that waits for a core stutters
 _START_SECONDS = 30.0
 _OUR_PACKAGES = frozenset({"app", "mlx_gemma4", "tests"})
 _PLAIN = frozenset(
@@ -325,6 +326,7 @@ def _write(stream: IO[bytes] | None, value: Any) -> None:
 def serve(entry: str, memory_bytes: int) -> None:
     """Answer requests from standard input until it closes."""
     requests, answers = _take_pipes()
+    os.nice(_BACKGROUND)
     _limit_memory(memory_bytes)
     threading.Thread(target=_watch, args=(os.getppid(), memory_bytes), daemon=True).start()
     _write(answers, (True, None))

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 PARENT_CHECK_SECONDS = 0.5
 EXIT_ORPHAN = 70
 # Address space beyond the allowed memory: libraries, thread stacks and maps that are not touched.
+BACKGROUND = 10  # niceness: a window that waits for a core stutters
 ADDRESS_SPACE_EXTRA = 3 << 30
 
 
@@ -70,9 +71,13 @@ def _explained(problem: Exception) -> DocumentError:
 
 
 def limit_process(memory_bytes: int) -> None:
-    """No core dumps, and on Linux no more address space than allowed (macOS ignores that limit)."""
+    """After the window and the model, without core dumps, in no more memory than allowed.
+
+    macOS ignores the limit of the address space.
+    """
     import resource
 
+    os.nice(BACKGROUND)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         space = memory_bytes + ADDRESS_SPACE_EXTRA

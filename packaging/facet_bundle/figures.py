@@ -67,7 +67,7 @@ def _document(kinds: dict[str, list[dict[str, Any]]], load_before: float) -> dic
         "goal_seconds": GOAL_SECONDS,
         "version": facts.version(),
         "machine": {
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
             "load_before": round(load_before, 2),
         },

@@ -88,6 +88,34 @@ def test_pdf_pages_and_text(tmp_path: Path) -> None:
     assert answer.thumbnail
 
 
+def test_tables_of_a_pdf_keep_their_columns(tmp_path: Path) -> None:
+    from reportlab.lib.styles import getSampleStyleSheet
+    from reportlab.platypus import Paragraph, SimpleDocTemplate, Table
+
+    path = tmp_path / "a.pdf"
+    cells = [["Month", "Rent", "Heat"], ["May", "810", "64"], ["June", "", "12"]]
+    table = Table(cells, style=[("GRID", (0, 0), (-1, -1), 1, "black")])
+    words = Paragraph("What the flat costs", getSampleStyleSheet()["Normal"])
+    SimpleDocTemplate(str(path)).build([words, table])
+    text = look(path).text
+    assert text.splitlines()[0].endswith("What the flat costs")
+    rows = [[c.strip() for c in r.strip("|").split("|")] for r in text.splitlines() if "|" in r]
+    assert [rows[0], *rows[2:]] == cells
+
+
+def test_a_pdf_with_a_password_is_refused_with_what_works(tmp_path: Path) -> None:
+    from reportlab.lib.pdfencrypt import StandardEncryption
+    from reportlab.pdfgen import canvas
+
+    path = tmp_path / ("f" * 64)
+    sheet = canvas.Canvas(str(path), encrypt=StandardEncryption("secret"))
+    sheet.drawString(100, 700, "Words")
+    sheet.save()
+    answer = look(path, "lease.pdf")
+    assert answer.problem == "“lease.pdf” asks for a password."
+    assert "Documents" in answer.remedy
+
+
 def test_text_of_any_encoding(tmp_path: Path) -> None:
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
         assert decode_text("Grüße €".encode(encoding)) == "Grüße €"
