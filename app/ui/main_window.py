@@ -41,6 +41,7 @@ from app.ui.reading_offer import ReadingOffer
 from app.ui.sidebar import Sidebar
 from app.ui.theme import Theme
 from app.ui.widgets.drop_overlay import DropOverlay
+from app.ui.widgets.keyboard import FocusKeeper
 from app.ui.widgets.notices import NoticeBar
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.sidebar = Sidebar(theme, state.conversations)
         self.stack = QStackedWidget()
+        FocusKeeper(self.stack)
         center = QWidget()
         self.notice = NoticeBar(theme, center)
         self.chat_page = ChatPage(

@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
     QTextEdit,
     QWidget,
 )
+from shiboken6 import isValid
 
 from app.ui.main_window import MainWindow
 from tests.app_ui.talking import answer_row, ask
@@ -98,6 +99,48 @@ def test_tab_reaches_every_control_of_the_chat(window, qtbot) -> None:
     assert "More about this chat" in seen
 
 
+def press(button: QAbstractButton, qtbot) -> None:
+    button.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.keyClick(button, Qt.Key.Key_Space)
+    QApplication.processEvents()
+
+
+def test_the_keyboard_stays_where_a_button_was(window, qtbot, picture) -> None:
+    window.activateWindow()
+    edit = window.chat_page.composer.edit
+    window.open_files([str(picture)])
+    qtbot.waitUntil(lambda: window.state.chat.drafts.all_settled, timeout=30_000)
+    (chip,) = window.chat_page.composer._chips
+    press(
+        next(b for b in chip.findChildren(QAbstractButton) if "emove" in b.accessibleName()), qtbot
+    )
+    assert QApplication.focusWidget() is edit
+    edit.setPlainText("hello")
+    press(window.chat_page.composer.send_button, qtbot)
+    assert QApplication.focusWidget() is edit
+    window.show_page("models")
+    page = window.page("models")
+    row = next(row for row in page.row_widgets if "Demo" in row.accessibleName())
+    press(next(b for b in row.findChildren(QAbstractButton) if b.text() == "Use"), qtbot)
+    qtbot.waitUntil(lambda: not isValid(row) or row not in page.row_widgets)
+    row = next(row for row in page.row_widgets if "Demo" in row.accessibleName())
+    assert row.isAncestorOf(QApplication.focusWidget())
+
+
+@pytest.mark.parametrize("end", [QWidget.hide, QWidget.deleteLater, lambda w: w.setEnabled(False)])
+def test_the_keyboard_stays_on_the_page_when_its_control_goes(window, qtbot, end) -> None:
+    window.activateWindow()
+    window.show_page("settings")
+    page = window.page("settings")
+    control = page.findChild(QComboBox)
+    for other in page.findChildren(QWidget):
+        if other is not control and not other.isAncestorOf(control):
+            other.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    control.setFocus()
+    end(control)
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is page)
+
+
 # --- start -----------------------------------------------------------------------------------
 
 # Pages, boxes and rows that load when they are first needed.
@@ -145,7 +188,7 @@ app.close()
     assert heavy == "[]"
     assert later == "[]"
     # A module more is a wait more: whoever adds one looks whether it can load later.
-    assert int(count) <= 110
+    assert int(count) <= 111
 
 
 @pytest.fixture

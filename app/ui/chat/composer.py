@@ -19,6 +19,7 @@ from app.controllers.drafts import Draft
 from app.ui.chat.draft_chip import CHIP_WIDTH, DraftChip
 from app.ui.theme import LINE_HEIGHT, Theme
 from app.ui.widgets.buttons import IconButton
+from app.ui.widgets.keyboard import has_keyboard
 from app.ui.widgets.labels import Card, Label
 from app.ui.widgets.notices import KEPT_CLEAR
 
@@ -254,6 +255,8 @@ class Composer(Card):
 
     def set_drafts(self, drafts: Sequence[Draft], *, show_details: bool) -> None:
         """Show the files that go with the message."""
+        if any(map(has_keyboard, self._chips)):
+            self.edit.setFocus()
         for chip in self._chips:
             self._grid.removeWidget(chip)
             chip.hide()
@@ -312,6 +315,7 @@ class Composer(Card):
             self.stop.emit()
         else:
             self._submit()
+        self.edit.setFocus()
 
     def _submit(self) -> None:
         if not self._busy and self._ready():

@@ -129,15 +129,23 @@ class DocumentsPage(QWidget):
     def photograph(self) -> None:
         """Take pages with the camera."""
         self._documents.show("", -1)
-        self.stack.setCurrentWidget(self.camera)
+        self._show(self.camera)
 
     # --- what happens ----------------------------------------------------------------------------
 
     def _on_shown(self, document_id: str, _page: int) -> None:
-        self.stack.setCurrentWidget(self.reader if document_id else self.list)
+        self._show(self.reader if document_id else self.list)
         if not document_id:
             self.list.rebuild()
         self._show_problem()
+
+    def _show(self, view: QWidget) -> None:
+        """Change the view; the keyboard goes with it, not to the next control of the window."""
+        if self.stack.currentWidget() is view:
+            return
+        self.stack.setCurrentWidget(view)
+        if self.isVisible():
+            view.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _on_document(self, document_id: str) -> None:
         if document_id == self._id:

@@ -10,7 +10,7 @@ import time
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QResizeEvent
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QScrollBar, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QScrollBar, QSplitter, QVBoxLayout, QWidget
 
 from app.controllers.document_controller import DocumentController
 from app.controllers.document_state import OpenDocument
@@ -25,6 +25,7 @@ from app.ui.documents.thumbnails import ThumbnailList
 from app.ui.theme import Theme
 from app.ui.widgets.announce import announce
 from app.ui.widgets.buttons import IconButton, TextButton
+from app.ui.widgets.keyboard import has_keyboard
 from app.ui.widgets.labels import Label
 
 FRAME_MS = 40
@@ -407,7 +408,7 @@ class ReaderView(QWidget):
 
     def _on_ask(self, asking: bool) -> None:
         document = self.document
-        if not asking and self.ask.isAncestorOf(QApplication.focusWidget() or self):
+        if not asking and has_keyboard(self.ask):
             self.picture.setFocus()
         self.ask.setVisible(asking)
         self._place_panes()

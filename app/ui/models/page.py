@@ -21,6 +21,7 @@ from app.ui.models.words import size_words
 from app.ui.theme import Theme
 from app.ui.widgets.announce import announce
 from app.ui.widgets.buttons import TextButton
+from app.ui.widgets.keyboard import has_keyboard
 from app.ui.widgets.labels import Label
 from app.ui.widgets.notices import ErrorCard, NoticeBar
 from app.ui.widgets.scrolled import scrolled
@@ -125,6 +126,7 @@ class ModelsPage(QWidget):
                 widget.update_download(row)
             return
         self._shape = shape
+        focused = next((w.row.key for w in self._rows if has_keyboard(w)), None)
         for widget in self._rows:
             self._list.removeWidget(widget)
             widget.hide()
@@ -133,6 +135,8 @@ class ModelsPage(QWidget):
         for widget in self._rows:
             widget.action.connect(self._on_action)
             self._list.addWidget(widget)
+            if widget.row.key == focused:
+                widget.take_focus()
         self._on_state()
 
     def _show_all(self) -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QBoxLayout,
+    QHBoxLayout,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.controllers.model_controller import ModelRow
 from app.core.events import Fit
@@ -72,6 +79,13 @@ class ModelRowWidget(Card):
         words = download_words(row.download)
         self._progress_words.setText(words)
         self._progress.setAccessibleDescription(words)
+
+    def take_focus(self) -> None:
+        """Give the keyboard to the row's first button."""
+        buttons = self.findChildren(QAbstractButton)
+        first = next((b for b in buttons if b.isVisibleTo(self)), None)
+        if first is not None:
+            first.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _build_head(self) -> QBoxLayout:
         theme, row = self._theme, self.row
