@@ -23,6 +23,8 @@ class BargeInOptions:
     faded_s: after so long only our ducked voice echoes.
     most_in_vain: duckings in a row for nothing louder than an echo, until it is taken for one.
     fading_db: a window this much below the loudest so far is the end of a cough, not more speech.
+    rising_s: a cough is loudest where it begins; of what grew louder for so long less is enough
+        (confirm_rising_s, which lets a single "Stop" do).
     """
 
     margin_db: float = 12.0
@@ -30,6 +32,8 @@ class BargeInOptions:
     near_steps: int = 2
     near_within: int = 4
     confirm_speech_s: float = 0.16
+    confirm_rising_s: float = 0.12
+    rising_s: float = 0.08
     fading_db: float = 20.0
     confirm_energy_s: float = 0.15
     give_up_s: float = 0.7
@@ -108,7 +112,7 @@ class BargeIn:
         self._judged: list[bool] = []
         """Of what was near, and every window of speech: may it be our own echo?"""
         self._near_samples = self._speech_samples = 0
-        self._ducked_at = self._in_vain = 0
+        self._ducked_at = self._loudest_at = self._in_vain = 0
         self._loudest_db = SILENT_DB
 
     def begin(self) -> None:
@@ -128,7 +132,7 @@ class BargeIn:
             self._ducked_at = position
             self.onset = max(0, position - self.options.near_within * STEP)
             self._near_samples, self._speech_samples = self.options.near_steps * STEP, 0
-            self._loudest_db = SILENT_DB
+            self._loudest_db, self._loudest_at = SILENT_DB, position
             self._judged.clear()
         elif self.state is BargeInState.DUCKED:
             self._near_samples += STEP * near
@@ -140,7 +144,8 @@ class BargeIn:
     def window(self, window: VoiceWindow, position: int) -> BargeInState:
         """One judged window of what the canceller leaves, complete at sample `position`."""
         if self.state is BargeInState.DUCKED and window.speech:
-            self._loudest_db = max(self._loudest_db, window.level_db)
+            if window.level_db > self._loudest_db:
+                self._loudest_db, self._loudest_at = window.level_db, position
             carries = window.level_db > self._loudest_db - self.options.fading_db
             self._speech_samples += WINDOW * carries
             self._judged.append(False)
@@ -148,7 +153,10 @@ class BargeIn:
         return self.state
 
     def _settle(self, position: int) -> None:
-        enough_speech = self._speech_samples >= self.options.confirm_speech_s * STEP * 100
+        options = self.options
+        rising = self._loudest_at - self._ducked_at >= options.rising_s * STEP * 100
+        wanted = options.confirm_rising_s if rising else options.confirm_speech_s
+        enough_speech = self._speech_samples >= wanted * STEP * 100
         enough_energy = self._near_samples >= self.options.confirm_energy_s * STEP * 100
         if enough_speech and enough_energy:
             self.state = BargeInState.STOPPED

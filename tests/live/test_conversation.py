@@ -301,3 +301,14 @@ def test_captions_keep_step_with_the_voice():
     assert first == sorted(first)
     assert len(first) > 10
     assert len({m.text for m in moves}) == 4
+
+
+@pytest.mark.parametrize("voice", ["en+f3", "en-gb+m7", "de"])
+def test_a_single_word_stops_the_answer(voice):
+    world = World(replies=[LONG], cancel_echo=True)
+    world.wait(0.5)
+    ask(world)
+    assert world.wait(8.0, world.speaking)
+    world.wait(1.5)
+    world.hear(say("Stop.", voice))
+    assert world.wait(0.6, lambda: bool(world.of(reports.Interrupted)))
