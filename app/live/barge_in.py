@@ -24,7 +24,7 @@ class BargeInOptions:
     most_in_vain: duckings in a row for nothing louder than an echo, until it is taken for one.
     fading_db: a window this much below the loudest so far is the end of a cough, not more speech.
     rising_s: a cough is loudest where it begins; of what grew louder for so long less is enough
-        (confirm_rising_s, which lets a single "Stop" do).
+        (confirm_rising_s, which lets a single "Stop" do) and its quiet parts count too.
     """
 
     margin_db: float = 12.0
@@ -147,15 +147,18 @@ class BargeIn:
             if window.level_db > self._loudest_db:
                 self._loudest_db, self._loudest_at = window.level_db, position
             carries = window.level_db > self._loudest_db - self.options.fading_db
-            self._speech_samples += WINDOW * carries
+            self._speech_samples += WINDOW * (carries or self._rising)
             self._judged.append(False)
             self._settle(position)
         return self.state
 
+    @property
+    def _rising(self) -> bool:
+        """It grew louder after it began."""
+        return self._loudest_at - self._ducked_at >= self.options.rising_s * STEP * 100
+
     def _settle(self, position: int) -> None:
-        options = self.options
-        rising = self._loudest_at - self._ducked_at >= options.rising_s * STEP * 100
-        wanted = options.confirm_rising_s if rising else options.confirm_speech_s
+        wanted = self.options.confirm_rising_s if self._rising else self.options.confirm_speech_s
         enough_speech = self._speech_samples >= wanted * STEP * 100
         enough_energy = self._near_samples >= self.options.confirm_energy_s * STEP * 100
         if enough_speech and enough_energy:
