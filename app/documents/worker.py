@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PARENT_CHECK_SECONDS = 0.5
 EXIT_ORPHAN = 70
 # Address space beyond the allowed memory: libraries, thread stacks and maps that are not touched.
-BACKGROUND = 10  # niceness: a window that waits for a core stutters
+BACKGROUND = 5  # niceness: a window that waits for a core stutters
 ADDRESS_SPACE_EXTRA = 3 << 30
 
 

@@ -62,7 +62,7 @@ FULL = {
     "room_changes": {"count": 40},
     "sink_monitor": {"count": 20},
     "next_audible": {"count": 100},
-    "first_token": {"count": 20},
+    "first_token": {"count": 4},
     "first_sound": {"count": 20},
 }
 """Counts of the goals where they are not the defaults; `--full` takes them."""

@@ -31,6 +31,9 @@ from tests.live.sink_monitor import LiveProcess
 from tests.live.virtual_sound import VirtualSound
 from tests.live.world import World
 
+_ENDS = (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Seconds by which clips of one length differ; a token of sound has 0.04 s, a chunk 0.48."""
+
 
 def speech_lost(minutes=30.0, seed=0):
     """A scripted talk with pauses, interruptions and speech while thinking: samples not sent.
@@ -164,13 +167,18 @@ def _forget(world):
 
 
 def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
-    """End of speech → first token of a real session, pushed as it is spoken (warm, greedy)."""
+    """End of speech → first token of a real session, pushed as it is spoken (warm, greedy).
+
+    How much is left to encode depends on where in a chunk of the encoder the clip ends, so clips of
+    either length end at `_ENDS` of a chunk.
+    """
     from app.core.events import ModelInfo
     from app.engine.chat import LoadedModel
     from mlx_gemma4 import load
 
     loaded = LoadedModel(*load(model), ModelInfo(str(model), "demo"), 0, OrderedDict())
-    waits = {s: [_wait_after(loaded, s) for _ in range(count + 1)][1:] for s in seconds}
+    _wait_after(loaded, seconds[0])
+    waits = {s: [_wait_after(loaded, s + end) for end in _ENDS * count] for s in seconds}
     medians = {s: float(np.median(w)) for s, w in waits.items()}
     ratio = medians[seconds[-1]] / medians[seconds[0]]
     return figure(

@@ -35,6 +35,7 @@ WAY_WORDS = {
     Way.EACH: "Every page, one part after the other",
 }
 HINT = "Ask about the pages …"
+_WORDS_PER_TOKEN = 0.75  # of European text; said while the machine's speed is not known
 
 
 class QuestionEdit(QPlainTextEdit):
@@ -378,4 +379,5 @@ def plan_words(plan: AskPlan) -> str:
 def _time(plan: AskPlan) -> str:
     if plan.seconds:
         return f", {about(plan.seconds)} before the answer"
-    return f", {plan.tokens:,} tokens to read first"
+    words = round(plan.tokens * _WORDS_PER_TOKEN, -1) or 10
+    return f", about {words:,.0f} words to read first"
