@@ -91,6 +91,7 @@ class LivePipeline:
     ) -> None:
         self.options = options or LiveOptions()
         self.frames = LatestFrame()
+        """Where the camera puts its pictures; the model sees the newest now and then."""
         self.taker = TurnTaker()
         self.duplex = Duplex.UNKNOWN
         self._clock, self._voice = clock, voice
@@ -113,11 +114,6 @@ class LivePipeline:
         for heard in self._hearing.feed(pcm, t):
             self._on_heard(heard)
         self.tick()
-
-    def on_frame(self, rgb: np.ndarray, t: float) -> None:
-        """A camera picture: only the newest is kept until the model may see one."""
-        self.frames.put(rgb, t)
-        self._offer_frame()
 
     def tick(self) -> None:
         """What depends on time only: end of playback, captions, state. Call every 10 to 40 ms."""

@@ -89,7 +89,7 @@ def soak(minutes=60.0):
     while world.clock.now() < minutes * 60:
         start = world.clock.now()
         for at in range(0, len(question) // STEP * STEP, RATE):
-            world.pipeline.on_frame(picture, world.clock.now())
+            world.pipeline.frames.put(picture, world.clock.now())
             world.hear(question[at : at + RATE])
         world.wait(start + 20.0 - world.clock.now())
         _forget(world)

@@ -230,11 +230,11 @@ def test_frames_go_to_the_model_once_a_second_while_you_speak_newest_first():
     world = World(options=LiveOptions(fps=1.0))
     picture = np.zeros((48, 64, 3), np.uint8)
     for _ in range(30):
-        world.pipeline.on_frame(picture, world.clock.now())
+        world.pipeline.frames.put(picture, world.clock.now())
         world.wait(1 / 30)
     talk = np.tile(say("this is a rather long story about the sea and a ship"), 2)
     for at in range(0, len(talk), RATE // 10):
-        world.pipeline.on_frame(picture, world.clock.now())
+        world.pipeline.frames.put(picture, world.clock.now())
         world.hear(talk[at : at + RATE // 10])
     world.wait(1.0)
     times = [t for kind, t in world.brain.context if kind == "frame"]

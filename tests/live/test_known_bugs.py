@@ -45,7 +45,7 @@ def test_the_model_sees_more_than_one_picture_of_a_longer_question():
     question = np.concatenate([say(QUESTION), say("and what is its colour"), say(QUESTION)])
     picture = np.zeros((72, 128, 3), np.uint8)
     for at in range(0, len(question), 1600):
-        world.pipeline.on_frame(picture, world.clock.now())
+        world.pipeline.frames.put(picture, world.clock.now())
         world.hear(question[at : at + 1600])
     world.wait(3.0, lambda: world.answered() == 1)
     frames = [i for i, entry in enumerate(world.brain.log) if entry == "frame"]

@@ -54,11 +54,11 @@ def test_the_camera_is_not_shown_to_the_model_while_it_answers_a_typed_question(
     world = World(options=LiveOptions(fps=10.0), replies=[LONG])
     world.wait(0.5)
     picture = np.zeros((48, 64, 3), np.uint8)
-    world.pipeline.on_frame(picture, world.clock.now())
+    world.pipeline.frames.put(picture, world.clock.now())
     world.pipeline.ask("What is this?")
     for _ in range(20):
         world.wait(0.1)
-        world.pipeline.on_frame(picture, world.clock.now())
+        world.pipeline.frames.put(picture, world.clock.now())
     assert world.speaking()
     assert world.brain.log.count("frame") == 1
 
