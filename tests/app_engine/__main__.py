@@ -3,11 +3,9 @@
 Imports nothing at the top, so that the engine's process starts as it does under the real app.
 """
 
-import os
 import sys
 
 if __name__ == "__main__":
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     if sys.argv[1] == "figures":
         from tests.app_engine.figures import main as measure
 

@@ -38,13 +38,13 @@ def run(command: list[str]) -> int:
 
 
 def warm_environment(folder: str) -> dict[str, str]:
-    """The environment with Python's byte code kept in `folder`.
+    """The environment without a screen, and with Python's byte code kept in `folder`.
 
     A machine may keep none (PYTHONDONTWRITEBYTECODE); then every start would compile the whole app,
     which neither an installed app nor a developer's second start does.
     """
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPYCACHEPREFIX": folder}
+    return {"QT_QPA_PLATFORM": "offscreen", **kept, "PYTHONPYCACHEPREFIX": folder}
 
 
 if __name__ == "__main__":
