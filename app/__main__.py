@@ -95,17 +95,20 @@ def _run_window(words: list[str]) -> int:
     gc.disable()  # what the start imports and builds all stays; on again after the first paint
     from app.main import AppOptions, run
 
-    return run(
-        AppOptions(
-            model=options.model,
-            data_dir=options.data_dir,
-            files=tuple(options.open),
-            in_process=options.in_process,
-            log_level=options.log_level,
-            screenshot=options.screenshot,
-            script=options.script,
+    try:
+        return run(
+            AppOptions(
+                model=options.model,
+                data_dir=options.data_dir,
+                files=tuple(options.open),
+                in_process=options.in_process,
+                log_level=options.log_level,
+                screenshot=options.screenshot,
+                script=options.script,
+            )
         )
-    )
+    finally:
+        gc.enable()
 
 
 def _no_command(word: str) -> str:

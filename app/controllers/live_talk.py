@@ -24,8 +24,9 @@ _FRAMES_KEPT = 60
 class TalkTurn:
     """One exchange. said: what the user typed and what was written down of his speech.
 
-    heard: how much of `reply` was spoken; the rest was cut off. ids: of its two messages in the
-    chat; kept_at: when they were first kept, seconds since the epoch.
+    edited: he corrected it, so a transcript that comes later changes nothing. heard: how much of
+    `reply` was spoken; the rest was cut off. ids: of its two messages in the chat; kept_at: when
+    they were first kept, seconds since the epoch.
     """
 
     number: int
@@ -137,7 +138,9 @@ class Talk:
         match report:
             case reports.TurnClosed():
                 turn.seconds, turn.state = report.seconds, "answering"
-                turn.said, turn.spoken = report.typed, True
+                turn.spoken = True
+                if not turn.edited:
+                    turn.said = report.typed
             case reports.TurnRevised():
                 turn.reply, turn.state = "", "open"
             case reports.ReplyText():

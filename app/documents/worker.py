@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 PARENT_CHECK_SECONDS = 0.5
 EXIT_ORPHAN = 70
-# Address space beyond the allowed memory: libraries, thread stacks and maps that are not touched.
 BACKGROUND = 5  # niceness: a window that waits for a core stutters
+# Address space beyond the allowed memory: libraries, thread stacks and maps that are not touched.
 ADDRESS_SPACE_EXTRA = 3 << 30
 
 

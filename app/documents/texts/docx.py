@@ -126,7 +126,7 @@ def _number_formats(document: Any) -> dict[tuple[int | None, int], str]:
 
     try:
         root = document.part.numbering_part.element
-    except (KeyError, NotImplementedError, AttributeError):
+    except (KeyError, NotImplementedError, AttributeError):  # python-docx: there is no such part
         return {}
     kinds: dict[tuple[str, int], str] = {}
     for abstract in root.findall(qn("w:abstractNum")):
