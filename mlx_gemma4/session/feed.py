@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -35,7 +34,6 @@ END_ROOM = 256
 """Rows the KV cache has free while a turn runs. What is run between the last sample and the first
 token (a waiting batch, the newest frame, the turn's markup) must not make it grow: that copies it.
 """
-_When = Literal["now", "soon", "later"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,16 +93,16 @@ class Feed:
         self._place([Tokens(tuple(self._talk.writer.text(text.strip())))])
 
     def end_clip(self) -> None:
-        """Close the open clip and run it to its end."""
-        self._place(self._live.end_clip(), "now")
+        """Close the open clip; its end is run with what follows, most often the answer."""
+        self._place(self._live.end_clip(), run=False)
 
     def close(self, turn_id: str) -> None:
         """End the turn: close the clip, place the newest waiting frame, keep the soft tokens."""
-        self._place(self._live.end_clip(), "later")
+        self._place(self._live.end_clip(), run=False)
         placed, notes = self._live.place_frames(newest_only=True)
         for note in notes:
             log.debug("frame t=%.2f %s", note.t, note.fate)
-        self._place(placed, "later")
+        self._place(placed, run=False)
         if self._turn_start is None:
             return
         self._talk.add_turn(LiveTurn(turn_id, self._runner.tape.part(self._turn_start)))
@@ -153,12 +151,12 @@ class Feed:
         self._queued = list(mark.queued)
         self._turn_start = mark.turn_start
 
-    def _place(self, placed: Sequence[Placement], run: _When = "soon") -> None:
+    def _place(self, placed: Sequence[Placement], *, run: bool = True) -> None:
         """Put soft tokens on the tape, unless a reply is decoding.
 
         Args:
             placed: what to put there.
-            run: "now", "soon" (when a batch is together) or "later" (with the next pass).
+            run: whether to run what is on the tape once a batch is together.
         """
         self._queued += placed
         for item in placed:
@@ -175,7 +173,7 @@ class Feed:
                 tape.rename_last(item.key)
             else:
                 tape.append_tokens(item.ids)
-        if run == "now" or (run == "soon" and runner.pending >= LIVE_BATCH):
+        if run and runner.pending >= LIVE_BATCH:
             runner.advance()
             runner.reserve(END_ROOM)
 

@@ -70,6 +70,7 @@ class Runner:
         self._model = model
         self._features = features
         self._chunk = chunk
+        self._wanted: set[int] = set()  # snapshots to take when their tokens are run
 
     @property
     def pending(self) -> int:
@@ -119,6 +120,7 @@ class Runner:
     def truncate(self, length: int) -> None:
         """Cut tape and cache back to ``length`` tokens."""
         self.rewind(length)
+        self._forget_wanted(length)
         self.tape.truncate(length)
 
     def replace(self, tape: Tape, *, keep: bool = True) -> int:
@@ -136,6 +138,7 @@ class Runner:
         if keep:
             self._shelve(shared)
         self.rewind(shared)
+        self._forget_wanted(shared)
         self.tape = tape
         self._take_back(standing if self.cache is before else 0)
         return self.cache.offset
@@ -175,6 +178,19 @@ class Runner:
         if not self.pending and len(self.tape):
             self.snapshots.add(self.cache.snapshot(), turn_end=True)
 
+    def snapshot_on_the_way(self) -> None:
+        """Remember this point as a turn end without a pass of its own.
+
+        What is pending will be run by somebody anyway; that pass takes the snapshot in its midst.
+        """
+        if self.pending:
+            self._wanted.add(len(self.tape))
+        elif not self.snapshots.has(len(self.tape)):
+            self.snapshot()
+
+    def _forget_wanted(self, length: int) -> None:
+        self._wanted = {p for p in self._wanted if p <= length}
+
     def _run(self, stop: int, watch: Watch, *, read: bool) -> mx.array | None:
         first = self.cache.offset
         stretch = self.tape.stretch(first, stop)
@@ -198,9 +214,9 @@ class Runner:
     def _forward(
         self, piece: Embedded, blocks: np.ndarray, end: int, *, read: bool
     ) -> mx.array | None:
-        """One pass over the tape up to position ``end``, with snapshots at grid points."""
+        """One pass over the tape up to position ``end``, with snapshots on the way."""
         hidden: mx.array | None = None
-        with self.cache.snapshots_at(self._grid_points(end)) as taken:
+        with self.cache.snapshots_at(self._points(end)) as taken:
             if read:
                 hidden = self._model.prefill(piece, self.cache, blocks=blocks)
                 mx.eval(hidden, self.cache.arrays())
@@ -208,11 +224,14 @@ class Runner:
                 self._model.extend(piece, self.cache, blocks=blocks)
                 mx.eval(self.cache.arrays())
         for snapshot in taken:
-            self.snapshots.add(snapshot, turn_end=False)
+            self.snapshots.add(snapshot, turn_end=snapshot.offset in self._wanted)
+            self._wanted.discard(snapshot.offset)
         mx.clear_cache()
         return hidden
 
-    def _grid_points(self, end: int) -> list[int]:
-        """Grid positions up to ``end`` that cut through no picture."""
-        first = self.cache.offset // GRID * GRID + GRID
-        return [p for p in range(first, end + 1, GRID) if self.tape.whole_blocks(p) == p]
+    def _points(self, end: int) -> list[int]:
+        """Where the next pass, up to ``end``, takes snapshots: none of them cuts a picture."""
+        first = self.cache.offset + 1
+        grid = range(-(-first // GRID) * GRID, end + 1, GRID)
+        points = {*grid, *(p for p in self._wanted if first <= p <= end)}
+        return sorted(p for p in points if self.tape.whole_blocks(p) == p)

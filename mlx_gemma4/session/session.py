@@ -229,11 +229,11 @@ class Session:
     def mark(self) -> Mark:
         """Remember this moment, before a reply that may have to be taken back.
 
-        What waits to be run is run now: the reply would do it, and coming back does it no more.
+        Costs no pass: who runs what waits, most often the reply, remembers this place on its way,
+        so that coming back runs nothing again.
         """
         if not self._feed.paused:
-            self._runner.advance()
-            self._runner.snapshot()
+            self._runner.snapshot_on_the_way()
         talk = self._talk
         return Mark(self._runner.tape.part(), talk.state, talk.script, self._feed.mark())
 

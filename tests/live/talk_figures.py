@@ -31,8 +31,8 @@ from tests.live.sink_monitor import LiveProcess
 from tests.live.virtual_sound import VirtualSound
 from tests.live.world import World
 
-_ENDS = (0.0, 0.1, 0.2, 0.3, 0.4)
-"""Seconds by which clips of one length differ; a token of sound has 0.04 s, a chunk 0.48."""
+_ENDS = (0.0, 0.13, 0.26, 0.38, 0.51)
+"""Seconds by which clips of one length differ: spread over a batch of tokens, which has 0.64 s."""
 
 
 def speech_lost(minutes=30.0, seed=0):
@@ -169,8 +169,8 @@ def _forget(world):
 def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
     """End of speech → first token of a real session, pushed as it is spoken (warm, greedy).
 
-    How much is left to encode depends on where in a chunk of the encoder the clip ends, so clips of
-    either length end at `_ENDS` of a chunk.
+    How much is left to run depends on where in a batch of tokens the clip ends, so clips of either
+    length end at `_ENDS` of a batch. The lengths take turns, so that a slow minute hits both.
     """
     from app.core.events import ModelInfo
     from app.engine.chat import LoadedModel
@@ -178,7 +178,10 @@ def first_token(model="assets/demo-model", seconds=(2.0, 25.0), count=5):
 
     loaded = LoadedModel(*load(model), ModelInfo(str(model), "demo"), 0, OrderedDict())
     _wait_after(loaded, seconds[0])
-    waits = {s: [_wait_after(loaded, s + end) for end in _ENDS * count] for s in seconds}
+    waits: dict[float, list[float]] = {s: [] for s in seconds}
+    for end in _ENDS * count:
+        for length in seconds:
+            waits[length].append(_wait_after(loaded, length + end))
     medians = {s: float(np.median(w)) for s, w in waits.items()}
     ratio = medians[seconds[-1]] / medians[seconds[0]]
     return figure(

@@ -135,10 +135,11 @@ def test_a_false_end_in_a_long_clip_runs_nothing_again(arch, tiny, counter):
     say(session, 100)  # longer than what a window can be trimmed by
     session.rollback(mark)
     assert session.tokens == length
+    assert not session._runner.pending  # what waited at the mark was run on the way
     before = count.rows
     push(session, sound(2, 2.0))
     session.end_clip()
-    assert count.rows - before == session.tokens - length
+    assert count.rows - before + session._runner.pending == session.tokens - length
     assert agrees(session, model)
 
 
@@ -371,6 +372,34 @@ def test_the_end_of_speech_costs_the_same_after_a_long_clip(tiny, counter, monke
     (short_rows, short_joined), (long_rows, long_joined) = costs
     assert long_rows <= short_rows + 16  # a batch of live tokens may have been waiting
     assert long_joined <= max(short_joined, 32)
+
+
+def test_one_pass_stands_between_the_end_of_speech_and_the_first_token(tiny, monkeypatch):
+    """As the live pipeline does it: mark, close the clip, mark, answer; both marks are reached."""
+    model, processor = tiny("e2b")
+    session, passes, forward = Session(model, processor), [], Runner._forward
+
+    def counted(runner, *args, **kwargs):
+        passes.append(runner.pending)
+        return forward(runner, *args, **kwargs)
+
+    monkeypatch.setattr(Runner, "_forward", counted)
+    session.sync([message("system", "Be brief.")])
+    push(session, sound(1, 2.0))
+    waiting = session._runner.pending
+    assert waiting
+    passes.clear()
+    speaking = session.mark()
+    session.end_clip()
+    ended = session.mark()
+    events = session.reply(greedy(80))
+    next(events)
+    assert len(passes) == 1
+    assert list(events)
+    for mark in (ended, speaking):
+        session.rollback(mark)
+        assert not session._runner.pending  # both were remembered in the midst of that pass
+        assert agrees(session, model)
 
 
 @pytest.mark.parametrize("kv_bits", [None, 8])
