@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_gemma4.bench import peers, timing
+from mlx_gemma4.bench import peers
 from mlx_gemma4.bench.counts import FULL_GOALS, PORTABLE_GOALS
 from mlx_gemma4.bench.graph import count_graph, wide_sorts
 from mlx_gemma4.bench.live import answer_clips, live_section, picture, speech
@@ -16,7 +16,15 @@ from mlx_gemma4.bench.session import repeated_picture_runs, session_section
 from mlx_gemma4.bench.shapes import PACKING, random_model, shape_json, with_tokenizer
 from mlx_gemma4.bench.shapes import tiny_json as bench_json
 from mlx_gemma4.bench.steps import count_step, decode_count, host_seconds, sampler_sorts
-from mlx_gemma4.bench.timing import Speed, engines_for, interleaved, ratio, speed_section
+from mlx_gemma4.bench.timing import (
+    Engine,
+    Speed,
+    engines_for,
+    interleaved,
+    measure,
+    ratio,
+    speed_section,
+)
 from mlx_gemma4.bench.traffic import distinct_experts, weight_bytes
 from mlx_gemma4.cli import main
 from mlx_gemma4.errors import PromptError
@@ -172,12 +180,34 @@ def test_mlx_lm_says_the_same_on_the_same_arrays(arch):
     assert runs["mlx-lm"][0].tokens == runs["facet"][0].tokens
 
 
-def test_ratios_are_medians_over_medians():
+def test_ratios_compare_what_ran_one_after_the_other():
     def runs(*speeds):
-        return [Speed(speed, 2 * speed, 1, 1, ()) for speed in speeds]
+        return [Speed(speed, (speed, 2 * speed), 1, 1, ()) for speed in speeds]
 
-    assert ratio(runs(1, 30, 3), runs(2, 2, 100), "prefill") == 1.5
-    assert ratio(runs(4), runs(2), "decode") == 2
+    slow_minute = (0.3, 0.3, 0.3, 1.0, 1.0)
+    ours, theirs = runs(*(3 * s for s in slow_minute)), runs(*(2 * s for s in slow_minute))
+    assert ratio(ours, theirs, "prefill") == pytest.approx(1.5)
+    assert ratio(ours, theirs, "decode") == pytest.approx(1.5)
+    assert ratio(runs(1, 30, 3), runs(2, 2, 100), "decode") == 0.5
+
+
+def test_engines_take_turns_and_another_one_begins_each_round():
+    order = []
+
+    def engine(name):
+        def tokens(prompt, count, cache):
+            order.append(name.upper())
+            for token in range(count):
+                order.append(name)
+                yield token
+
+        return Engine(name, dict, tokens, lambda _: 0)
+
+    speeds = interleaved([engine(name) for name in "ab"], np.arange(9, dtype=np.int32), 6, 2)
+    warm = "Aaa" + "Bbb"
+    assert "".join(order) == warm + "AaBb" + "aaaabbbb" + "aabb" + "BbAa" + "bbbbaaaa" + "bbaa"
+    assert all(len(run.decode) == 2 for runs in speeds.values() for run in runs)
+    assert speeds["a"][0].tokens == tuple(range(7))
 
 
 def test_missing_peers_are_left_out_and_said(no_peers):
@@ -195,7 +225,7 @@ def test_transient_memory_leaves_out_weights_and_cache(no_peers):
     cache = engine.make_cache()
     list(engine.tokens(np.arange(100, 400, dtype=np.int32), 2, cache))
     assert engine.cache_bytes(cache) == cache.nbytes > 0
-    speed = timing.measure(engine, np.arange(100, 400, dtype=np.int32), 0)
+    speed = measure(engine, np.arange(100, 400, dtype=np.int32), 0)
     assert 0 < speed.transient < speed.peak
 
 
