@@ -202,7 +202,7 @@ def speed_section(
     notes = [
         "Speeds are medians, the best in brackets. Peak: of the prefill, shared weights included.",
         "Transient: that peak less weights and KV cache.",
-        f"Ratios: medians over pairs run one after the other, prefills or bursts of {BURST} tokens.",
+        f"Ratios: medians over pairs run one after the other: prefills, bursts of {BURST} tokens.",
         *missing_note(),
     ]
     return Section(title, settings, rows, figures, notes)
