@@ -158,11 +158,12 @@ def _forget_output() -> None:
 
 def _sentence(problem: Exception) -> str | None:
     """The words of an error made to be shown, None for any other."""
+    from app.cli import told
     from app.core.errors import AppError
     from mlx_gemma4.errors import Gemma4Error
 
     if isinstance(problem, AppError):
-        return f"{problem.failure.message} {problem.failure.remedy}".strip()
+        return told(problem.failure.message, problem.failure.remedy)
     if isinstance(problem, OSError) and problem.strerror:
         return f"{problem.filename or 'A file'}: {problem.strerror}."
     return str(problem) if isinstance(problem, Gemma4Error) else None

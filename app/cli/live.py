@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QTimer
 
+from app.cli import told
 from app.cli.checkpoints import checkpoint
 from app.controllers.live_controller import LiveController, LiveStartOptions
 from app.controllers.live_devices import LiveDevices
@@ -193,7 +194,7 @@ class Conversation:
                 full = {"tokens": event.tokens, "context": event.context, "note": event.note}
                 self._print({"event": "context", **full})
             case JobFailed() if self._controller.session is None:
-                self._on_failed(f"{event.message} {event.remedy}".strip())
+                self._on_failed(told(event.message, event.remedy))
 
     def _start(self) -> None:
         live = LiveOptions(fps=self._args.fps)

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from app.cli import told
 from app.cli.checkpoints import checkpoint
 from app.cli.kept_pages import KeptPages, prepare
 from app.cli.outputs import RECORD, Outputs, missing_files, output_names, write_out
@@ -372,7 +373,7 @@ def _as_text(kind: ExportFormat, pages: Sequence[PageText], path: Path) -> str:
 
 def _sentence(problem: Exception, name: str) -> str:
     if isinstance(problem, AppError):
-        text = f"{problem.failure.message} {problem.failure.remedy}".strip()
+        text = told(problem.failure.message, problem.failure.remedy)
     else:
         text = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
     return text if name in text else f"{name}: {text}"

@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 
 _KINDS: tuple[tuple[type[Exception], ErrorKind, str], ...] = (
     (errors.MediaError, ErrorKind.UNSUPPORTED_MEDIA, ""),
-    (errors.ConfigError, ErrorKind.MODEL_BROKEN, "Choose another model or download it again."),
-    (errors.WeightsError, ErrorKind.MODEL_BROKEN, "Choose another model or download it again."),
+    (errors.ConfigError, ErrorKind.MODEL_BROKEN, "Or choose another model under Models."),
+    (errors.WeightsError, ErrorKind.MODEL_BROKEN, "Or choose another model under Models."),
     (errors.HubError, ErrorKind.MODEL_MISSING, "Choose another model under Models."),
     (errors.Gemma4Error, ErrorKind.BAD_INPUT, ""),
 )

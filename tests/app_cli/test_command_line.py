@@ -6,12 +6,15 @@ import argparse
 import importlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from app import __main__ as command
 
@@ -161,3 +164,16 @@ def test_a_model_that_is_not_there_is_noticed_first(name, tmp_path, capsys):
     words = [] if name == "live" else [str(tmp_path / "a.md"), "--data-dir", str(tmp_path / "d")]
     assert command.main([name, *words, "--model", "nope"]) == 2
     assert capsys.readouterr().err.startswith(f"facet {name}: There is no folder nope")
+
+
+def test_a_damaged_model_is_told_in_the_words_of_a_terminal(tmp_path):
+    broken = Path(shutil.copytree("assets/demo-model", tmp_path / "broken"))
+    os.truncate(broken / "model.safetensors", 1000)
+    quiet = tmp_path / "quiet.wav"
+    soundfile.write(quiet, np.zeros(16_000, np.float32), 16_000)
+    done = facet("live", "--model", str(broken), "--mic", str(quiet), "--silent")
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "is damaged or cut short; delete it and download it again. "
+        "Or name another model with --model.\n"
+    ), done.stderr
