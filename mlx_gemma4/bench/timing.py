@@ -26,9 +26,10 @@ from mlx_gemma4.model import Gemma4
 from mlx_gemma4.prefill import DEFAULT_CHUNK, prefill_encoded
 from mlx_gemma4.sampling import Sampler, SamplingOptions
 
-BURST = 4
-"""Tokens an engine decodes before it is another's turn: few enough that a machine that others share
-has one speed for all of them, and enough that the host can work ahead of the device."""
+BURST_S = 0.25
+"""Seconds an engine decodes before it is another's turn: so few that a machine that others share
+has one speed for all of them; on a GPU enough tokens that the host can work ahead of it."""
+_WARM_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +155,26 @@ def interleaved(
     In a round the engines take turns: one prefill each, then one burst each until all have decoded
     ``count`` tokens. Another engine begins each round, so that none always follows the same one.
     """
-    for engine in engines:
-        measure(engine, prompt[:3], 1)
+    burst = min(_tokens_of_a_burst(engine, prompt[:3]) for engine in engines)
     speeds: dict[str, list[Speed]] = {engine.name: [] for engine in engines}
     for number in range(repeats):
         first = number % len(engines)
         order = (*engines[first:], *engines[:first])
         runs = [(engine.name, Run(engine, prompt, count)) for engine in order]
-        for done in range(0, count, BURST):
+        for done in range(0, count, burst):
             for _, run in runs:
-                run.decode(min(BURST, count - done))
+                run.decode(min(burst, count - done))
         for name, run in runs:
             speeds[name].append(run.end())
     return speeds
+
+
+def _tokens_of_a_burst(engine: Engine, prompt: np.ndarray) -> int:
+    """Warms up, and says how many tokens the engine decodes in a burst's time."""
+    run = Run(engine, prompt, _WARM_TOKENS)
+    for _ in range(_WARM_TOKENS):
+        run.decode(1)
+    return max(1, round(run.end().decode[-1] * BURST_S))
 
 
 def random_prompt(length: int, vocabulary: int, seed: int = SEED) -> np.ndarray:
@@ -202,7 +210,7 @@ def speed_section(
     notes = [
         "Speeds are medians, the best in brackets. Peak: of the prefill, shared weights included.",
         "Transient: that peak less weights and KV cache.",
-        f"Ratios: medians over pairs run one after the other: prefills, bursts of {BURST} tokens.",
+        "Ratios: medians over pairs run one after the other: prefills, short bursts of tokens.",
         *missing_note(),
     ]
     return Section(title, settings, rows, figures, notes)
