@@ -114,6 +114,16 @@ def _packable(module: nn.Module) -> bool:
     return weight is None or weight.shape[-1] % PACKING.group_size == 0
 
 
+def _own_stream(engine: str) -> Any:
+    if engine == "mlx-lm":
+        from mlx_lm.generate import generation_stream  # pyright: ignore[reportMissingImports]
+    else:
+        from mlx_vlm.generate.common import (  # pyright: ignore[reportMissingImports]
+            generation_stream,
+        )
+    return generation_stream
+
+
 class TextPeer:
     """A peer that reads text, on the arrays of one of our models.
 
@@ -139,6 +149,10 @@ class TextPeer:
     def make_cache(self) -> Any:
         """Empty caches."""
         return self.model.make_cache()
+
+    def wait(self) -> None:
+        """Until the pass it is ahead by has ended; each peer has a stream of its own."""
+        mx.synchronize(_own_stream(self.engine))
 
     def tokens(self, prompt: np.ndarray, count: int, cache: Any) -> Iterator[int]:
         """Greedy decoding with the peer's own generation loop: ``count`` tokens."""

@@ -60,12 +60,14 @@ class Engine:
         make_cache: empty KV caches.
         tokens: (prompt, count, cache) -> an iterator that yields when a token is known.
         cache_bytes: bytes of such a cache.
+        wait: until the pass it is ahead by has ended.
     """
 
     name: str
     make_cache: Callable[[], Any]
     tokens: Callable[[np.ndarray, int, Any], Iterator[int]]
     cache_bytes: Callable[[Any], int]
+    wait: Callable[[], None] = mx.synchronize
 
 
 def engines_for(model: Gemma4, config_json: dict[str, Any]) -> list[Engine]:
@@ -76,7 +78,7 @@ def engines_for(model: Gemma4, config_json: dict[str, Any]) -> list[Engine]:
         tensors = shared_tensors(model)
         for name in peers:
             peer = TextPeer(name, config_json["text_config"], tensors)
-            engines.append(Engine(name, peer.make_cache, peer.tokens, cache_bytes))
+            engines.append(Engine(name, peer.make_cache, peer.tokens, cache_bytes, peer.wait))
     return engines
 
 
@@ -123,13 +125,14 @@ class Run:
         self._peak = mx.get_peak_memory()
         self._transient = self._peak - weights - engine.cache_bytes(cache)
         self._bursts: list[float] = []
-        mx.synchronize()  # the pass it is ahead by
+        self._wait = engine.wait
+        self._wait()
 
     def decode(self, count: int) -> None:
         """Decode ``count`` tokens; takes as many passes, as one is always ahead."""
         start = time.perf_counter()
         self._said += [next(self._tokens) for _ in range(count)]
-        mx.synchronize()
+        self._wait()
         self._bursts.append(count / (time.perf_counter() - start))
 
     def end(self) -> Speed:
