@@ -148,14 +148,16 @@ def _inside(folder):
     app.engine.start()
     window.show_page("live")
     page = window.findChild(LivePage)
-    frames, heard = [], []
+    frames, heard, begun = [], [], []
 
     def tell(**event):
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
 
     def on_model():
-        if app.state.models.loaded and controller.session is None:
+        """Begins the talk; what the model does while everything ends begins no other one."""
+        if app.state.models.loaded and not begun:
+            begun.append(True)
             page.start_button.click()
             page.camera_button.click()
             ready.start()
