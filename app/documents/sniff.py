@@ -109,6 +109,7 @@ def _office(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:
+        # NotImplementedError: zipfile's, of a later version of the format
         message = f"“{path.name}” is damaged or cut short; copy or download it again."
         raise DocumentError(DocumentProblem.BROKEN, message, str(problem)) from problem
     for start, found in _OFFICE.items():

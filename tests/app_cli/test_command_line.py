@@ -175,5 +175,5 @@ def test_a_damaged_model_is_told_in_the_words_of_a_terminal(tmp_path):
     assert done.returncode == 1
     assert done.stderr.endswith(
         "is damaged or cut short; delete it and download it again. "
-        "Or name another model with --model.\n"
+        "Or choose another model with --model.\n"
     ), done.stderr

@@ -374,8 +374,12 @@ def test_the_end_of_speech_costs_the_same_after_a_long_clip(tiny, counter, monke
     assert long_joined <= max(short_joined, 32)
 
 
-def test_one_pass_stands_between_the_end_of_speech_and_the_first_token(tiny, monkeypatch):
-    """As the live pipeline does it: mark, close the clip, mark, answer; both marks are reached."""
+@pytest.mark.parametrize("tail", [0.0, 0.2, 0.6])
+def test_one_pass_stands_between_the_end_of_speech_and_the_first_token(tail, tiny, monkeypatch):
+    """As the live pipeline does it: mark, a tail of silence, close the clip, mark, answer.
+
+    The silence may fill a batch, which is a second pass. Both marks can be gone back to.
+    """
     model, processor = tiny("e2b")
     session, passes, forward = Session(model, processor), [], Runner._forward
 
@@ -390,11 +394,15 @@ def test_one_pass_stands_between_the_end_of_speech_and_the_first_token(tiny, mon
     assert waiting
     passes.clear()
     speaking = session.mark()
+    if tail:
+        session.push_audio(np.zeros(round(tail * 16_000), np.float32))
+    fills = len(passes)
     session.end_clip()
     ended = session.mark()
     events = session.reply(greedy(80))
     next(events)
-    assert len(passes) == 1
+    assert len(passes) == fills + 1
+    assert fills <= (tail > 0)
     assert list(events)
     for mark in (ended, speaking):
         session.rollback(mark)

@@ -25,6 +25,7 @@ def check_zip(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as problem:
+        # NotImplementedError: zipfile's, of a later version of the format
         raise damaged(path, problem) from problem
     xml = sum(entry.file_size for entry in entries if entry.filename.endswith((".xml", ".rels")))
     total = sum(entry.file_size for entry in entries)
