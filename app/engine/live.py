@@ -338,7 +338,8 @@ class LiveJob:
         if not reply.started and (piece.text or piece.reason):
             reply.started = True
             first = self._clock() - reply.asked
-            yield LiveTiming(self._job.job_id, reply.number, reply.encode_s, piece.prefill_s, first)
+            prefill = piece.prefill_s or first
+            yield LiveTiming(self._job.job_id, reply.number, reply.encode_s, prefill, first)
         if piece.text:
             channel = Channel.THOUGHT if piece.thought else Channel.ANSWER
             yield TextDelta(self._job.job_id, piece.text, channel, reply=reply.number)

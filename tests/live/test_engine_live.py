@@ -117,6 +117,8 @@ def test_commands_are_obeyed_in_order_and_the_reply_is_streamed():
     assert session.log[:5] == ["frame 1.0", "audio 1600", "end", "text and this?", "step"]
     kinds = [type(e) for e in events]
     assert kinds[:4] == [LiveReady, FrameSeen, LiveReplyStarted, LiveTiming]
+    timing = events[3]
+    assert timing.prefill_s == timing.first_token_s > 0  # this session does not tell its prefill
     assert "".join(e.text for e in events if isinstance(e, TextDelta)).startswith("One ")
 
 
