@@ -92,7 +92,7 @@ def _run_window(words: list[str]) -> int:
     if words and not words[0].startswith("-"):
         parser.error(_no_command(words[0]))
     options = parser.parse_args(words)
-    gc.disable()  # what the start imports and builds all stays; on again after the first paint
+    gc.disable()  # what the start imports and builds all stays; app.services.garbage goes on
     from app.main import AppOptions, run
 
     try:

@@ -35,6 +35,7 @@ from app.pages import add_pages
 from app.services.device_report import device_sections
 from app.services.downloads import Downloads
 from app.services.engine_client import EngineClient, Timing
+from app.services.garbage import Garbage
 from app.services.library import Library
 from app.services.screen import open_application
 from app.store.instance import InstanceLock, hand_over
@@ -74,11 +75,13 @@ class App:
     library: Library
     downloads: Downloads
     state: AppState
+    garbage: Garbage
     closing: list[Callable[[], object]] = field(default_factory=list)
 
     def start(self) -> None:
         """Start the engine (after the first paint) and tidy up when idle."""
         self.engine.start()
+        self.garbage.start()
         QTimer.singleShot(30_000, self.library.tidy)
 
     def close(self) -> None:
@@ -90,6 +93,7 @@ class App:
         self.state.chat.save_now()
         self.state.chat.close()
         self.library.close()
+        self.garbage.close()
 
     def delete_all_data(self) -> None:
         """Remove chats, attachments, settings and logs (after `close`); models stay."""
@@ -104,6 +108,7 @@ class App:
 
 def build_app(options: AppOptions, timing: Timing | None = None) -> App:
     """Make everything but the window; needs a Q(Core)Application. Raises AppError."""
+    garbage = Garbage()
     paths = options.paths
     paths.create()
     values, notices = load_settings(paths.settings_file)
@@ -130,7 +135,7 @@ def build_app(options: AppOptions, timing: Timing | None = None) -> App:
         doctor=DoctorController(engine, paths, device_sections),
         notices=tuple(notices),
     )
-    return App(options, paths, engine, library, downloads, state)
+    return App(options, paths, engine, library, downloads, state, garbage)
 
 
 class _FirstPaint(QObject):
@@ -209,7 +214,6 @@ def _after_first_paint(app: App, window: MainWindow, started: float) -> None:
     app.start()
     add_pages(app, window)
     gc.freeze()  # what is here stays: walking it to find garbage would stop the window for 100 ms
-    gc.enable()
     if app.options.files:
         window.open_files(list(app.options.files))
     if app.options.screenshot:

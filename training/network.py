@@ -13,7 +13,7 @@ from transformers.models.gemma4 import Gemma4ForConditionalGeneration
 
 from training import config
 from training.phrases import vocabulary
-from training.shapes import COLOURS, SHAPES
+from training.shapes import COLOURS, NUMBERS, RELATIONS, SHAPES
 from training.tokenizer import CHARACTERS
 
 BLANK = 0
@@ -85,18 +85,24 @@ class TokenReader(nn.Module):
 
 
 class CellReader(nn.Module):
-    """Says of each projected soft token which colour and shape lies there, and in which box."""
+    """Says of each projected soft token which colour and shape lies there, and in which box.
+
+    Also what the thing there is left of, right of, above or below, and how many things there are:
+    the tower sees the whole picture at once, so the decoder need only look it up.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.colour = nn.Linear(config.TEXT_WIDTH, len(COLOURS) + 1)
         self.shape = nn.Linear(config.TEXT_WIDTH, len(SHAPES) + 1)
         self.box = nn.Linear(config.TEXT_WIDTH, 4)
+        self.sides = nn.Linear(config.TEXT_WIDTH, len(RELATIONS))
+        self.count = nn.Linear(config.TEXT_WIDTH, len(NUMBERS))
 
     def loss(self, soft: Tensor, cells: Tensor) -> Tensor:
-        """Cross-entropy for soft tokens [B, n, D] and labels [B, n, 6]; empty cells count less.
+        """Cross-entropy for soft tokens [B, n, D] and labels [B, n, CELL_LABELS].
 
-        The distance of the boxes counts where a shape lies.
+        Empty cells count less; boxes, relations and the count are asked where a shape lies.
         """
         total = torch.zeros(())
         for index, head in enumerate((self.colour, self.shape)):
@@ -106,9 +112,18 @@ class CellReader(nn.Module):
             total = total + F.cross_entropy(
                 scores.flatten(0, 1), cells[..., index].flatten().long(), weight
             )
-        away = (self.box(soft.float()) - cells[..., 2:]).abs().mean(dim=-1)
-        there = (cells[..., 0] > 0).float()
-        return total + 2 * (away * there).sum() / there.sum().clamp(min=1)
+        there = cells[..., 0] > 0
+        if not there.any():
+            return total
+        soft, cells = soft[there].float(), cells[there]
+        box, sides, count = cells[:, 2:].split([4, len(RELATIONS), 1], dim=-1)
+        total = total + 2 * (self.box(soft) - box).abs().mean()
+        clear = (sides >= 0).float()
+        wrong = F.binary_cross_entropy_with_logits(
+            self.sides(soft), sides.clamp(min=0), clear, reduction="sum"
+        )
+        total = total + wrong / clear.sum().clamp(min=1)
+        return total + F.cross_entropy(self.count(soft), count[:, 0].long())
 
 
 class WordReader(nn.Module):

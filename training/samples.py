@@ -51,14 +51,15 @@ Part = str | Picture | Clip
 class Turn:
     """What the user sends and what the model shall answer; read text is spelled.
 
-    `marks` says, for each token of the answer, which soft tokens of the first picture or clip it
-    is read from: bool [answer tokens, soft tokens].
+    `marks` says, for each token of the answer, which soft tokens of one picture or clip it is read
+    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the media.
     """
 
     parts: tuple[Part, ...]
     answer: str
     spelled: bool = False
     marks: np.ndarray | None = None
+    marked: int = 0
 
 
 @dataclass
@@ -130,7 +131,7 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
             break
         answer = spell(turn.answer) if turn.spelled else encode(turn.answer)
         if turn.marks is not None:
-            medium = next(start for start, _ in out.media[seen:])
+            medium, _ = out.media[seen + turn.marked]
             out.focus.append((len(out.ids), medium, turn.marks))
         out.add([*answer, special("<turn|>")], learn=True)
         out.add(newline)

@@ -8,6 +8,7 @@ import random
 import zlib
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -213,25 +214,50 @@ def _article(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
-def cell_labels(things: tuple[Thing, ...], rows: int, columns: int) -> np.ndarray:
-    """float32 [rows·columns, 6]: what lies over each soft token.
+RELATIONS = ("left of", "right of", "above", "below")
+CELL_LABELS = 2 + 4 + len(RELATIONS) + 1
 
-    Its colour and shape (from 1, 0 for none) and its box (y0, x0, y1, x1).
-    """
+
+def _over(thing: Thing, rows: int, columns: int) -> np.ndarray:
+    """Bool [rows, columns]: the soft tokens that `thing` lies over, at least one."""
     y = (np.arange(rows)[:, None] + 0.5) / rows
     x = (np.arange(columns)[None, :] + 0.5) / columns
-    labels = np.zeros((rows, columns, 6), dtype=np.float32)
+    y0, x0, y1, x1 = thing.box
+    down = (y - thing.y) / max(0.55 * (y1 - y0), 0.6 / rows)
+    across = (x - thing.x) / max(0.55 * (x1 - x0), 0.6 / columns)
+    return down**2 + across**2 < 1
+
+
+def _sides(thing: Thing, things: tuple[Thing, ...]) -> list[float]:
+    """For each of RELATIONS: 1 where it holds to some other of `things`, 0 to none, -1 unclear."""
+    found = []
+    for relation in RELATIONS:
+        to_others = [holds(relation, thing, other) for other in things if other is not thing]
+        found.append(1.0 if True in to_others else -1.0 if None in to_others else 0.0)
+    return found
+
+
+def cell_labels(things: tuple[Thing, ...], rows: int, columns: int) -> np.ndarray:
+    """float32 [rows·columns, CELL_LABELS]: what lies over each soft token.
+
+    Its colour and shape (from 1, 0 for none), its box (y0, x0, y1, x1), which of RELATIONS it is
+    in to another thing, and how many things there are; zeros where nothing lies.
+    """
+    labels = np.zeros((rows, columns, CELL_LABELS), dtype=np.float32)
     for thing in things:
-        y0, x0, y1, x1 = thing.box
-        down = (y - thing.y) / max(0.55 * (y1 - y0), 0.6 / rows)
-        across = (x - thing.x) / max(0.55 * (x1 - x0), 0.6 / columns)
-        inside = down**2 + across**2 < 1
         colour, shape = tuple(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
-        labels[inside] = (1 + colour, 1 + shape, *thing.box)
-    return labels.reshape(-1, 6)
+        told = (1 + colour, 1 + shape, *thing.box, *_sides(thing, things), len(things))
+        labels[_over(thing, rows, columns)] = told
+    return labels.reshape(-1, CELL_LABELS)
 
 
-RELATIONS = ("left of", "right of", "above", "below")
+def marks(looks: tuple[tuple[Thing, ...], ...], rows: int, columns: int) -> np.ndarray:
+    """Bool [len(looks), rows·columns]: the soft tokens over the things that each look is at."""
+    found = np.zeros((len(looks), rows, columns), dtype=bool)
+    for mark, things in zip(found, looks, strict=True):
+        for thing in things:
+            mark |= _over(thing, rows, columns)
+    return found.reshape(len(looks), -1)
 
 
 def holds(relation: str, a: Thing, b: Thing) -> bool | None:
@@ -245,7 +271,29 @@ def holds(relation: str, a: Thing, b: Thing) -> bool | None:
     return None if abs(gap) < 0.1 else gap > 0
 
 
-def relation_question(rng: random.Random, things: tuple[Thing, ...]) -> tuple[str, str] | None:
+class Asked(NamedTuple):
+    """A question, its answer, and the things that each word of the answer is read from."""
+
+    question: str
+    answer: str
+    looks: tuple[tuple[Thing, ...], ...]
+
+
+def about(question_: str, answer: str, *things: Thing) -> Asked:
+    """A question whose whole answer is read from `things`."""
+    return Asked(question_, answer, (things,) * len(answer.split()))
+
+
+def describe_looks(things: tuple[Thing, ...]) -> tuple[tuple[Thing, ...], ...]:
+    """The thing that each word of `describe` is about; "and" belongs to the one it announces."""
+    found: list[tuple[Thing, ...]] = []
+    for index, thing in enumerate(things):
+        announced = index == len(things) - 1 > 0
+        found += [(thing,)] * (4 if announced else 3)
+    return tuple(found)
+
+
+def relation_question(rng: random.Random, things: tuple[Thing, ...]) -> Asked | None:
     """'Is the circle left of the square?' or 'What is left of the square?' about two shapes."""
     if len(things) != 2 or things[0].shape == things[1].shape:
         return None
@@ -255,8 +303,8 @@ def relation_question(rng: random.Random, things: tuple[Thing, ...]) -> tuple[st
     if truth is None:
         return None
     if truth and rng.random() < 0.35:
-        return f"What is {relation} the {b.shape}?", describe((a,))
-    return f"Is the {a.shape} {relation} the {b.shape}?", "Yes." if truth else "No."
+        return about(f"What is {relation} the {b.shape}?", describe((a,)), a)
+    return about(f"Is the {a.shape} {relation} the {b.shape}?", "Yes." if truth else "No.", a)
 
 
 def box_json(thing: Thing) -> str:
@@ -265,29 +313,29 @@ def box_json(thing: Thing) -> str:
     return json.dumps([{"box_2d": box, "label": thing.name}], separators=(",", ":"))
 
 
-def question(rng: random.Random, scene_: Scene, kind: str) -> tuple[str, str] | None:
+def question(rng: random.Random, scene_: Scene, kind: str) -> Asked | None:
     """A typed question of `kind` and its answer, or None where it does not apply."""
     things = scene_.things
     one = things[0] if len(things) == 1 else None
     if kind == "count":
         ask = rng.choice(["How many shapes are there?", "How many shapes?", "Count the shapes."])
-        return ask, NUMBERS[len(things)].capitalize() + "."
+        return about(ask, NUMBERS[len(things)].capitalize() + ".", *things)
     if kind == "see":
         asks = ["What do you see?", "What is this?", "Describe the picture.", "What is shown?"]
-        return rng.choice(asks), describe(things)
+        return Asked(rng.choice(asks), describe(things), describe_looks(things))
     if kind == "colour" and one:
         asks = ["What colour is the shape?", "What colour is it?", "Which colour is this?"]
-        return rng.choice(asks), one.colour.capitalize() + "."
+        return about(rng.choice(asks), one.colour.capitalize() + ".", one)
     if kind == "shape" and one:
         asks = ["What shape is this?", "Which shape is it?", "What shape do you see?"]
-        return rng.choice(asks), f"A {one.shape}."
+        return about(rng.choice(asks), f"A {one.shape}.", one)
     if kind == "colour_of" and len({t.shape for t in things}) == len(things) > 1:
         thing = rng.choice(things)
-        return f"What colour is the {thing.shape}?", thing.colour.capitalize() + "."
+        return about(f"What colour is the {thing.shape}?", thing.colour.capitalize() + ".", thing)
     if kind == "relation":
         return relation_question(rng, things)
     if kind == "box" and len({t.name for t in things}) == len(things):
         thing = rng.choice(things)
         asks = [f"Where is the {thing.name}?", f"Detect the {thing.name}."]
-        return rng.choice(asks), box_json(thing)
+        return about(rng.choice(asks), box_json(thing), thing)
     return None

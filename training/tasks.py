@@ -11,6 +11,7 @@ from PIL import Image
 from training import fonts, lines, phrases, pictures, shapes, speech, talk, words
 from training.espeak import espeak
 from training.samples import Clip, Picture, Turn, clip, heard_marks, picture
+from training.tokenizer import token_words
 
 READ = ("Read the text.", "Read the text.", "What does it say?", "Read this.", "Read the page.")
 HEAR = (
@@ -117,7 +118,15 @@ def seeing(
             seen = _scaled(scene.image, grid) if grid else picture(scene.image, budget)
             rows = seen.rows // 3
             cells = shapes.cell_labels(scene.things, rows, seen.tokens // rows)
-            return Turn(_either_order(rng, seen, asked[0]), asked[1]), cells
+            parts = _either_order(rng, seen, asked.question)
+            return Turn(parts, asked.answer, marks=_scene_marks(asked, seen)), cells
+
+
+def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray:
+    """Bool [answer tokens, soft tokens]: where each token of the answer is read from."""
+    rows = seen.rows // 3
+    by_word = shapes.marks(asked.looks, rows, seen.tokens // rows)
+    return by_word[token_words(asked.answer)]
 
 
 def _scaled(image: Image.Image, grid: tuple[int, int]) -> Picture:
@@ -134,25 +143,14 @@ def hearing(source: Source, kind: str) -> Turn:
     return Turn(parts, text, marks=heard_marks(heard, text))
 
 
-def _frame(
-    source: Source, kind: str, size: tuple[int, int], grid: tuple[int, int] | None = None
-) -> tuple[Picture, str]:
-    """A camera frame about which a spoken question of `kind` can be asked, and its answer."""
+def _shown(source: Source, size: tuple[int, int], grid: tuple[int, int] | None, kind: str) -> tuple:
+    """A camera frame about which a spoken question of `kind` can be asked, and what is asked."""
     rng = source.rng
-    if kind == "read":
-        text = words.line(rng, 10, source.held_out)
-        return picture(lines.page(rng, [text], size, source.fonts, source.ease)[0], 70), text
-    count = rng.randint(1, 5) if kind == "count" else 1
-    if kind == "see":
-        count = rng.choice([1, 1, 2])
+    count = rng.randint(1, 5) if kind == "count" else rng.choice([1, 1, 2]) if kind == "see" else 1
     scene = shapes.scene(rng, size, count, source.held_out)
-    answers = {
-        "colour": scene.things[0].colour.capitalize() + ".",
-        "shape": f"A {scene.things[0].shape}.",
-        "count": shapes.NUMBERS[len(scene.things)].capitalize() + ".",
-        "see": shapes.describe(scene.things),
-    }
-    return _scaled(scene.image, grid) if grid else picture(scene.image, 70), answers[kind]
+    asked = shapes.question(rng, scene, kind)
+    assert asked is not None
+    return (_scaled(scene.image, grid) if grid else picture(scene.image, 70)), asked
 
 
 LIVE_KINDS = ("colour", "colour", "shape", "shape", "count", "count", "see", "see")
@@ -162,16 +160,15 @@ def live(source: Source, size: tuple[int, int], grid: tuple[int, int] | None = N
     """A spoken question about the newest frame, frames and clip in time order."""
     rng = source.rng
     kind = rng.choice(LIVE_KINDS)
-    frame, answer = _frame(source, kind, size, grid)
+    frame, asked = _shown(source, size, grid, kind)
     heard = source.spoken(rng.choice(phrases.QUESTIONS[kind]))
     draw = rng.random()
-    if draw < 0.5:
-        return Turn((frame, heard), answer, kind == "read")
-    if draw < 0.85:
-        return Turn((heard, frame), answer, kind == "read")
-    earlier, _ = _frame(source, rng.choice(["see", "colour"]), size, grid)
-    parts = (earlier, frame, heard) if draw < 0.95 else (earlier, heard, frame)
-    return Turn(parts, answer, kind == "read")
+    parts: tuple[Picture | Clip, ...] = (frame, heard) if draw < 0.5 else (heard, frame)
+    if draw >= 0.85:
+        earlier, _ = _shown(source, size, grid, rng.choice(["see", "colour"]))
+        parts = (earlier, frame, heard) if draw < 0.95 else (earlier, heard, frame)
+    marked = next(index for index, part in enumerate(parts) if part is frame)
+    return Turn(parts, asked.answer, marks=_scene_marks(asked, frame), marked=marked)
 
 
 def voice_only(source: Source, size: tuple[int, int], grid: tuple[int, int] | None = None) -> Turn:
@@ -186,7 +183,7 @@ def voice_only(source: Source, size: tuple[int, int], grid: tuple[int, int] | No
         "what can you do": talk.WHAT,
     }
     heard = source.spoken(text)
-    parts = (heard,) if rng.random() < 0.6 else (_frame(source, "see", size, grid)[0], heard)
+    parts = (heard,) if rng.random() < 0.6 else (_shown(source, size, grid, "see")[0], heard)
     return Turn(parts, replies.get(text, f"You said: {text}"))
 
 

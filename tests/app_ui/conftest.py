@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image as PilImage
-from PySide6.QtCore import QLoggingCategory, QtMsgType, qInstallMessageHandler
+from PySide6.QtCore import QLoggingCategory
 from PySide6.QtWidgets import QApplication
 
 from app.main import App, AppOptions, build_app
 from app.ui.main_window import MainWindow
 from app.ui.theme import Theme
 
+QT_SAYS = "Qt says "
+"""How tests/conftest.py has Qt begin what it has to say; debug messages begin otherwise."""
 # What Qt says on a headless Linux and has nothing to do with the app.
 HARMLESS = (
     r"This plugin does not support",
@@ -33,21 +35,36 @@ HARMLESS = (
 
 
 @pytest.fixture(autouse=True)
-def silence(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """Fail on Qt messages and log warnings nobody expected; tests may clear the list."""
-    said: list[str] = []
-
-    def hear(kind: QtMsgType, _context: object, words: str) -> None:
-        if kind is not QtMsgType.QtDebugMsg and not any(re.search(h, words) for h in HARMLESS):
-            said.append(words)
-
+def no_warnings(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail on log warnings nobody expected."""
     QLoggingCategory.setFilterRules("qt.multimedia.*=false")
-    before = qInstallMessageHandler(hear)
-    yield said
-    qInstallMessageHandler(before)
+    yield
     warnings = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.WARNING]
-    assert said == []
     assert warnings == []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail on Qt messages nobody expected.
+
+    They are read from the captured error stream: a message handler in Python waits for the
+    interpreter, which the main thread keeps while it waits for Qt's own threads, and so both would
+    wait for ever.
+    """
+    report = yield
+    said = [
+        line
+        for name, words in report.sections
+        if name == f"Captured stderr {call.when}"
+        for line in words.splitlines()
+        if line.startswith(QT_SAYS) and not any(re.search(h, line) for h in HARMLESS)
+    ]
+    if said and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"{item.name}: " + "\n".join(said)
+    return report
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training import config, focus, lines, network, samples, tasks, train
+from training import config, focus, lines, network, samples, shapes, tasks, train
 from training.batches import Item, Kitchen, collate
 from training.pantry import KEPT, Encoded, Pantry, pack, unpack
 from training.tokenizer import token_words
@@ -51,7 +51,57 @@ def test_words_of_a_transcript_are_marked_in_the_order_they_are_spoken() -> None
     assert turn.marks.shape == (len(token_words(turn.answer)), heard.tokens)
 
 
-@pytest.mark.parametrize("task", ["crop", "hearing", "chat"])
+LEFT = shapes.Thing("red", "circle", (0.1, 0.1, 0.3, 0.3))
+RIGHT = shapes.Thing("blue", "star", (0.15, 0.6, 0.35, 0.9))
+
+
+def test_cells_tell_what_lies_over_them() -> None:
+    cells = shapes.cell_labels((LEFT, RIGHT), rows=6, columns=10)
+    over_left, over_right = cells[1 * 10 + 2], cells[1 * 10 + 7]
+    assert over_left[:2].tolist() == [1, 1]  # red, circle
+    assert over_right[2:6] == pytest.approx(RIGHT.box)
+    # left of, right of; above and below are too close to call
+    assert over_left[6:10].tolist() == [1, 0, -1, -1]
+    assert over_right[6:10].tolist() == [0, 1, -1, -1]
+    assert over_left[10] == over_right[10] == 2
+    assert not cells[5 * 10 : 6 * 10].any()
+
+
+def test_each_word_of_a_description_is_read_from_the_thing_it_names() -> None:
+    things = (LEFT, RIGHT, shapes.Thing("orange", "cross", (0.7, 0.2, 0.9, 0.4)))
+    for count in (1, 2, 3):
+        words = shapes.describe(things[:count]).lower().rstrip(".").replace(",", "").split()
+        looks = shapes.describe_looks(things[:count])
+        assert len(looks) == len(words)
+        for word, (thing,) in zip(words, looks, strict=True):
+            assert word in ("a", "an", "and", thing.colour, thing.shape)
+
+
+@pytest.mark.parametrize(
+    "kind", ["colour", "shape", "see", "count", "relation", "colour_of", "box"]
+)
+def test_every_token_of_an_answer_about_a_scene_has_a_place(kind: str) -> None:
+    turn, cells = tasks.seeing(tasks.Source(random.Random(4)), (480, 320), (kind,))
+    assert turn.marks is not None
+    assert turn.marks.shape == (len(token_words(turn.answer)), len(cells))
+    assert turn.marks.any(axis=1).all()
+    assert (cells[turn.marks.any(axis=0), 0] > 0).all()
+
+
+def test_a_spoken_question_is_answered_from_the_newest_frame() -> None:
+    source = tasks.Source(random.Random(6))
+    turns = [tasks.live(source, (480, 320)) for _ in range(24)]
+    frames = [[p for p in turn.parts if isinstance(p, samples.Picture)] for turn in turns]
+    assert max(map(len, frames)) == 2
+    for turn, shown in zip(turns, frames, strict=True):
+        made = samples.sequence((turn,))
+        [(_, start, marks)] = made.focus
+        assert turn.parts[turn.marked] is shown[-1]
+        assert [place for place, medium in made.media if medium is shown[-1]] == [start]
+        assert marks.shape[1] == shown[-1].tokens
+
+
+@pytest.mark.parametrize("task", ["crop", "hearing", "chat", "see"])
 def test_kept_items_give_the_losses_of_the_whole_step(trainee: network.Trainee, task: str) -> None:
     batch = kitchen().draw(task)
     layers = trainee.model.model.language_model.layers
