@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from training import pictures, samples, tasks
+from training.focus import ASKED, KINDS, NAMED, READ
 from training.samples import Clip, Picture, Sequence, Turn
 
 MEL_LENGTHS = (256, 448, 704)
@@ -37,8 +38,9 @@ class Item:
 class Batch:
     """Padded tokens, and media stacked by shape with the places of their soft tokens.
 
-    `focus`, bool [B, T, T], says for the token before each of an answer which soft tokens the
-    answer's is read from.
+    `focus`, bool [B, KINDS, T, T], says for the token before each of an answer which soft tokens
+    the answer's is read from and which word of the question it is about, and for the words which
+    soft tokens they name.
     """
 
     task: str
@@ -90,16 +92,27 @@ def collate(task: str, items: list[Item]) -> Batch:
 
 
 def _focus(items: list[Item], width: int) -> Tensor | None:
-    if not any(item.sequence.focus for item in items):
+    if not any(item.sequence.lookups for item in items):
         return None
-    focus = torch.zeros(len(items), width, width, dtype=torch.bool)
-    for row, item in enumerate(items):
-        for answer, medium, marks in item.sequence.focus:
-            count, soft = marks.shape
-            focus[row, answer - 1 : answer - 1 + count, medium : medium + soft] = torch.from_numpy(
-                marks
-            )
-    return focus
+    focus = np.zeros((len(items), KINDS, width, width), dtype=bool)
+    for looks, item in zip(focus, items, strict=True):
+        for lookup in item.sequence.lookups:
+            count, soft = lookup.marks.shape
+            answer = slice(lookup.answer - 1, lookup.answer - 1 + count)
+            medium = slice(lookup.medium, lookup.medium + soft)
+            looks[READ, answer, medium] = lookup.marks
+            if lookup.named is not None:
+                text = slice(lookup.text, lookup.text + len(lookup.named))
+                looks[ASKED, answer, text] = _first_named(lookup.named)
+                if lookup.medium < lookup.text:
+                    looks[NAMED, text, medium] = lookup.named
+    return torch.from_numpy(focus)
+
+
+def _first_named(named: np.ndarray) -> np.ndarray:
+    """Bool [text tokens]: those that name what the first naming one does."""
+    names = named.any(axis=1)
+    return names & (named == named[np.argmax(names)]).all(axis=1)
 
 
 def _add_pictures(batch: Batch, seen: list, width: int) -> None:

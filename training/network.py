@@ -87,8 +87,9 @@ class TokenReader(nn.Module):
 class CellReader(nn.Module):
     """Says of each projected soft token which colour and shape lies there, and in which box.
 
-    Also what the thing there is left of, right of, above or below, and how many things there are:
-    the tower sees the whole picture at once, so the decoder need only look it up.
+    Also what the thing there is left of, right of, above or below, how many things there are, its
+    place from the left and where its middle is: the tower sees the whole picture at once, so the
+    decoder need only look it up.
     """
 
     def __init__(self) -> None:
@@ -98,11 +99,13 @@ class CellReader(nn.Module):
         self.box = nn.Linear(config.TEXT_WIDTH, 4)
         self.sides = nn.Linear(config.TEXT_WIDTH, len(RELATIONS))
         self.count = nn.Linear(config.TEXT_WIDTH, len(NUMBERS))
+        self.place = nn.Linear(config.TEXT_WIDTH, len(NUMBERS))
+        self.middle = nn.Linear(config.TEXT_WIDTH, 1)
 
     def loss(self, soft: Tensor, cells: Tensor) -> Tensor:
         """Cross-entropy for soft tokens [B, n, D] and labels [B, n, CELL_LABELS].
 
-        Empty cells count less; boxes, relations and the count are asked where a shape lies.
+        Empty cells count less; the others are asked where a shape lies.
         """
         total = torch.zeros(())
         for index, head in enumerate((self.colour, self.shape)):
@@ -116,13 +119,15 @@ class CellReader(nn.Module):
         if not there.any():
             return total
         soft, cells = soft[there].float(), cells[there]
-        box, sides, count = cells[:, 2:].split([4, len(RELATIONS), 1], dim=-1)
+        box, sides, count, place, middle = cells[:, 2:].split([4, len(RELATIONS), 1, 1, 1], dim=-1)
         total = total + 2 * (self.box(soft) - box).abs().mean()
         clear = (sides >= 0).float()
         wrong = F.binary_cross_entropy_with_logits(
             self.sides(soft), sides.clamp(min=0), clear, reduction="sum"
         )
         total = total + wrong / clear.sum().clamp(min=1)
+        total = total + F.binary_cross_entropy_with_logits(self.middle(soft), middle)
+        total = total + F.cross_entropy(self.place(soft), place[:, 0].long())
         return total + F.cross_entropy(self.count(soft), count[:, 0].long())
 
 

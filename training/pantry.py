@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from training.batches import Batch
+from training.focus import KINDS
 
 KEPT = 4000
 
@@ -38,7 +39,7 @@ def unpack(batch: Batch, found: list[tuple[Tensor, Tensor]]) -> list[Encoded]:
     for row in range(count):
         mine = slots // width == row
         size = int((batch.ids[row] != 0).sum())
-        focus = batch.focus[row, :size, :size].clone() if batch.focus is not None else None
+        focus = batch.focus[row, :, :size, :size].clone() if batch.focus is not None else None
         items.append(
             Encoded(
                 batch.ids[row, :size].clone(),
@@ -58,7 +59,7 @@ def pack(task: str, items: list[Encoded]) -> tuple[Batch, list[tuple[Tensor, Ten
     labels = torch.full((len(items), width), -100)
     batch = Batch(task, ids, labels)
     if any(item.focus is not None for item in items):
-        batch.focus = torch.zeros(len(items), width, width, dtype=torch.bool)
+        batch.focus = torch.zeros(len(items), KINDS, width, width, dtype=torch.bool)
     slots, soft = [], []
     for row, item in enumerate(items):
         size = item.ids.numel()
@@ -67,7 +68,7 @@ def pack(task: str, items: list[Encoded]) -> tuple[Batch, list[tuple[Tensor, Ten
             slots.append(row * width + item.places)
             soft.append(item.soft)
         if item.focus is not None and batch.focus is not None:
-            batch.focus[row, :size, :size] = item.focus
+            batch.focus[row, :, :size, :size] = item.focus
     return batch, [(torch.cat(slots), torch.cat(soft))] if slots else []
 
 

@@ -52,7 +52,8 @@ class Turn:
     """What the user sends and what the model shall answer; read text is spelled.
 
     `marks` says, for each token of the answer, which soft tokens of one picture or clip it is read
-    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the media.
+    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the media. `named`
+    says which of them each token of the (one) text names: bool [text tokens, soft tokens].
     """
 
     parts: tuple[Part, ...]
@@ -60,19 +61,28 @@ class Turn:
     spelled: bool = False
     marks: np.ndarray | None = None
     marked: int = 0
+    named: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Where a turn's answer is read from: places in the sequence, and the turn's own marks."""
+
+    answer: int
+    medium: int
+    marks: np.ndarray
+    text: int
+    named: np.ndarray | None
 
 
 @dataclass
 class Sequence:
-    """Token ids, labels (-100 where nothing is learnt) and where soft tokens go.
-
-    `focus` holds (place of an answer, place of its medium, marks of the turn).
-    """
+    """Token ids, labels (-100 where nothing is learnt) and where soft tokens go."""
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     media: list[tuple[int, Picture | Clip]] = field(default_factory=list)
-    focus: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    lookups: list[Lookup] = field(default_factory=list)
 
     def add(self, ids: list[int], learn: bool = False) -> None:
         """Append tokens; with `learn`, they are to be predicted."""
@@ -119,10 +129,11 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
     out.add([special("<bos>")])
     newline = encode("\n")
     for index, turn in enumerate(turns):
-        seen = len(out.media)
+        seen, text = len(out.media), 0
         out.add([special("<|turn>"), *encode("user\n")])
         for part in turn.parts:
             if isinstance(part, str):
+                text = len(out.ids)
                 out.add(encode(part))
             else:
                 out.add_media(part)
@@ -132,7 +143,7 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
         answer = spell(turn.answer) if turn.spelled else encode(turn.answer)
         if turn.marks is not None:
             medium, _ = out.media[seen + turn.marked]
-            out.focus.append((len(out.ids), medium, turn.marks))
+            out.lookups.append(Lookup(len(out.ids), medium, turn.marks, text, turn.named))
         out.add([*answer, special("<turn|>")], learn=True)
         out.add(newline)
     return out

@@ -215,7 +215,7 @@ def _article(name: str) -> str:
 
 
 RELATIONS = ("left of", "right of", "above", "below")
-CELL_LABELS = 2 + 4 + len(RELATIONS) + 1
+CELL_LABELS = 2 + 4 + len(RELATIONS) + 3
 
 
 def _over(thing: Thing, rows: int, columns: int) -> np.ndarray:
@@ -241,13 +241,15 @@ def cell_labels(things: tuple[Thing, ...], rows: int, columns: int) -> np.ndarra
     """float32 [rows·columns, CELL_LABELS]: what lies over each soft token.
 
     Its colour and shape (from 1, 0 for none), its box (y0, x0, y1, x1), which of RELATIONS it is
-    in to another thing, and how many things there are; zeros where nothing lies.
+    in to another thing, how many things there are, its place from the left, and whether
+    its middle lies here; zeros where nothing lies.
     """
     labels = np.zeros((rows, columns, CELL_LABELS), dtype=np.float32)
-    for thing in things:
+    for place, thing in enumerate(things, 1):
         colour, shape = tuple(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
-        told = (1 + colour, 1 + shape, *thing.box, *_sides(thing, things), len(things))
+        told = (1 + colour, 1 + shape, *thing.box, *_sides(thing, things), len(things), place, 0)
         labels[_over(thing, rows, columns)] = told
+        labels[int(thing.y * rows), int(thing.x * columns)] = (*told[:-1], 1)
     return labels.reshape(-1, CELL_LABELS)
 
 

@@ -119,7 +119,8 @@ def seeing(
             rows = seen.rows // 3
             cells = shapes.cell_labels(scene.things, rows, seen.tokens // rows)
             parts = _either_order(rng, seen, asked.question)
-            return Turn(parts, asked.answer, marks=_scene_marks(asked, seen)), cells
+            marks, named = _scene_marks(asked, seen), _named_marks(asked, scene.things, seen)
+            return Turn(parts, asked.answer, marks=marks, named=named), cells
 
 
 def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray:
@@ -127,6 +128,19 @@ def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray:
     rows = seen.rows // 3
     by_word = shapes.marks(asked.looks, rows, seen.tokens // rows)
     return by_word[token_words(asked.answer)]
+
+
+def _named_marks(
+    asked: shapes.Asked, things: tuple[shapes.Thing, ...], seen: Picture
+) -> np.ndarray | None:
+    """Bool [question tokens, soft tokens]: what each token of the question names, if any does."""
+    words = [word.strip("?.") for word in asked.question.split()]
+    if not {thing.shape for thing in things}.intersection(words):
+        return None
+    looks = tuple(tuple(t for t in things if word in t.name.split()) for word in words)
+    rows = seen.rows // 3
+    by_word = shapes.marks(looks, rows, seen.tokens // rows)
+    return by_word[token_words(asked.question)]
 
 
 def _scaled(image: Image.Image, grid: tuple[int, int]) -> Picture:

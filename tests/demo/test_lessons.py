@@ -10,7 +10,7 @@ from PIL import Image
 from training import config, focus, lines, network, samples, shapes, tasks, train
 from training.batches import Item, Kitchen, collate
 from training.pantry import KEPT, Encoded, Pantry, pack, unpack
-from training.tokenizer import token_words
+from training.tokenizer import decode, token_words
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,8 @@ def test_cells_tell_what_lies_over_them() -> None:
     assert over_left[6:10].tolist() == [1, 0, -1, -1]
     assert over_right[6:10].tolist() == [0, 1, -1, -1]
     assert over_left[10] == over_right[10] == 2
+    assert (over_left[11], over_right[11]) == (1, 2)
+    assert np.argwhere(cells[:, 12].reshape(6, 10)).tolist() == [[1, 2], [1, 7]]
     assert not cells[5 * 10 : 6 * 10].any()
 
 
@@ -95,10 +97,10 @@ def test_a_spoken_question_is_answered_from_the_newest_frame() -> None:
     assert max(map(len, frames)) == 2
     for turn, shown in zip(turns, frames, strict=True):
         made = samples.sequence((turn,))
-        [(_, start, marks)] = made.focus
+        [lookup] = made.lookups
         assert turn.parts[turn.marked] is shown[-1]
-        assert [place for place, medium in made.media if medium is shown[-1]] == [start]
-        assert marks.shape[1] == shown[-1].tokens
+        assert [place for place, medium in made.media if medium is shown[-1]] == [lookup.medium]
+        assert lookup.marks.shape[1] == shown[-1].tokens
 
 
 @pytest.mark.parametrize("task", ["crop", "hearing", "chat", "see"])
@@ -115,18 +117,20 @@ def test_kept_items_give_the_losses_of_the_whole_step(trainee: network.Trainee, 
 
 
 def test_looking_at_the_right_place_costs_nothing() -> None:
-    marks = torch.zeros(1, 6, 6, dtype=torch.bool)
-    marks[0, 3, 1] = marks[0, 4, 2] = True
-    right, wrong = torch.zeros(2, 1, 4, 6, 6)
-    right[0, 0, 3, 1] = right[0, 0, 4, 2] = 1
-    right[0, 0, 5, 2] = 1
-    wrong[..., 0] = 1
+    marks = torch.zeros(1, focus.KINDS, 6, 6, dtype=torch.bool)
+    marks[0, focus.READ, 3, 1] = marks[0, focus.READ, 4, 2] = True
+    marks[0, focus.NAMED, 2, 0] = marks[0, focus.ASKED, 3, 2] = True
     looks = focus.Looks()
-    here = torch.roll(right, 1, dims=2)
-    looks.weights = {n: here if n in focus.HERE_LAYERS else right for n in (2, 3, 5)}
+    looks.weights = {layer: torch.zeros(1, 4, 6, 6) for layer in focus.LAYERS}
+    for lesson in focus.LESSONS:
+        for layer in lesson.layers:
+            goal = marks[0, lesson.kind].roll(int(lesson.here), dims=0)
+            looks.weights[layer][0, lesson.head] = goal.float()
     assert looks.loss(marks).item() < 1e-3
-    looks.weights = dict.fromkeys((2, 3, 5), wrong)
-    assert looks.loss(marks).item() > 5
+    for kind in range(focus.KINDS):
+        wrong = marks.clone()
+        wrong[0, kind] = marks[0, kind].roll(1, dims=1)
+        assert looks.loss(wrong).item() > 2
 
 
 def test_the_pantry_forgets_the_oldest() -> None:
@@ -151,4 +155,26 @@ def kitchen_item() -> Item:
 
 
 def test_the_taught_layers_exist() -> None:
-    assert max(*focus.HERE_LAYERS, *focus.NEXT_LAYERS) < config.text_config().num_hidden_layers
+    assert focus.LAYERS[-1] < config.text_config().num_hidden_layers
+    assert max(lesson.head for lesson in focus.LESSONS) < config.text_config().num_attention_heads
+
+
+def test_a_word_of_the_question_is_taught_the_thing_it_names() -> None:
+    source = tasks.Source(random.Random(8))
+    seen = 0
+    for _ in range(20):
+        turn, cells = tasks.seeing(source, (480, 320), ("colour_of", "relation"))
+        item = Item(samples.sequence((turn,)))
+        looks = collate("see", [item]).focus
+        assert looks is not None
+        [lookup] = item.sequence.lookups
+        [asked] = np.argwhere(looks[0, focus.ASKED, lookup.answer - 1].numpy()).T
+        shape = decode([item.sequence.ids[place] for place in asked]).strip().rstrip("?")
+        assert shape in turn.parts[1 if isinstance(turn.parts[1], str) else 0]
+        over = looks[0, focus.NAMED, asked[0], lookup.medium : lookup.medium + len(cells)].numpy()
+        if isinstance(turn.parts[0], samples.Picture):
+            seen += 1
+            assert {shapes.SHAPES[int(n) - 1] for n in cells[over, 1]} == {shape}
+        else:
+            assert not over.any()  # what comes later cannot be looked at
+    assert seen > 5
