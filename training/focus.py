@@ -58,7 +58,7 @@ class Looks:
     def loss(self, focus: Tensor) -> Tensor:
         """Mean -log of the taught heads' weight on `focus`, bool [B, KINDS, T, T].
 
-        The mean is over the layers of each kind, then over the kinds that the batch has.
+        The mean is over the rows and layers of each kind; the kinds that the batch has add up.
         """
         terms = []
         for kind in range(KINDS):
@@ -70,7 +70,7 @@ class Looks:
                     for layer in lesson.layers
                 ]
                 terms.append(torch.stack(missed).mean())
-        return torch.stack(terms).mean()
+        return torch.stack(terms).sum()
 
     def _missed(self, lesson: Lesson, layer: int, focus: Tensor) -> Tensor:
         goal = focus.roll(1, dims=1) if lesson.here else focus

@@ -274,11 +274,15 @@ def holds(relation: str, a: Thing, b: Thing) -> bool | None:
 
 
 class Asked(NamedTuple):
-    """A question, its answer, and the things that each word of the answer is read from."""
+    """A question, its answer, and the things that each word of the answer is read from.
+
+    No things are told where the answer is read from what the question does not name: the head that
+    learns to find what is named would learn to avoid it.
+    """
 
     question: str
     answer: str
-    looks: tuple[tuple[Thing, ...], ...]
+    looks: tuple[tuple[Thing, ...], ...] | None
 
 
 def about(question_: str, answer: str, *things: Thing) -> Asked:
@@ -305,7 +309,7 @@ def relation_question(rng: random.Random, things: tuple[Thing, ...]) -> Asked | 
     if truth is None:
         return None
     if truth and rng.random() < 0.35:
-        return about(f"What is {relation} the {b.shape}?", describe((a,)), a)
+        return Asked(f"What is {relation} the {b.shape}?", describe((a,)), None)
     return about(f"Is the {a.shape} {relation} the {b.shape}?", "Yes." if truth else "No.", a)
 
 

@@ -123,8 +123,10 @@ def seeing(
             return Turn(parts, asked.answer, marks=marks, named=named), cells
 
 
-def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray:
+def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray | None:
     """Bool [answer tokens, soft tokens]: where each token of the answer is read from."""
+    if asked.looks is None:
+        return None
     rows = seen.rows // 3
     by_word = shapes.marks(asked.looks, rows, seen.tokens // rows)
     return by_word[token_words(asked.answer)]

@@ -83,8 +83,11 @@ def test_each_word_of_a_description_is_read_from_the_thing_it_names() -> None:
     "kind", ["colour", "shape", "see", "count", "relation", "colour_of", "box"]
 )
 def test_every_token_of_an_answer_about_a_scene_has_a_place(kind: str) -> None:
-    turn, cells = tasks.seeing(tasks.Source(random.Random(4)), (480, 320), (kind,))
-    assert turn.marks is not None
+    source = tasks.Source(random.Random(4))
+    turn, cells = tasks.seeing(source, (480, 320), (kind,))
+    while turn.marks is None:
+        assert any(str(part).startswith("What is ") for part in turn.parts)
+        turn, cells = tasks.seeing(source, (480, 320), (kind,))
     assert turn.marks.shape == (len(token_words(turn.answer)), len(cells))
     assert turn.marks.any(axis=1).all()
     assert (cells[turn.marks.any(axis=0), 0] > 0).all()
@@ -166,7 +169,8 @@ def test_a_word_of_the_question_is_taught_the_thing_it_names() -> None:
         turn, cells = tasks.seeing(source, (480, 320), ("colour_of", "relation"))
         item = Item(samples.sequence((turn,)))
         looks = collate("see", [item]).focus
-        assert looks is not None
+        if looks is None:  # "What is left of the star?"
+            continue
         [lookup] = item.sequence.lookups
         [asked] = np.argwhere(looks[0, focus.ASKED, lookup.answer - 1].numpy()).T
         shape = decode([item.sequence.ids[place] for place in asked]).strip().rstrip("?")
