@@ -21,7 +21,7 @@ from training.samples import Clip, Picture, Sequence, Turn
 
 MEL_LENGTHS = (256, 448, 704)
 CLIPS = 16
-SEE = ("colour", "shape", "see", "see", "count", "count", "colour_of", *("relation",) * 3)
+SEE = ("colour", "shape", *("see", "count", "colour_of") * 2, *("relation",) * 4)
 REUSE = 4
 
 
