@@ -219,7 +219,7 @@ CELL_LABELS = 2 + 4 + len(RELATIONS) + 3
 
 
 def _over(thing: Thing, rows: int, columns: int) -> np.ndarray:
-    """Bool [rows, columns]: the soft tokens that `thing` lies over, at least one."""
+    """Bool [rows, columns]: the soft tokens that `thing` lies over."""
     y = (np.arange(rows)[:, None] + 0.5) / rows
     x = (np.arange(columns)[None, :] + 0.5) / columns
     y0, x0, y1, x1 = thing.box

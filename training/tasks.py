@@ -159,7 +159,9 @@ def hearing(source: Source, kind: str) -> Turn:
     return Turn(parts, text, marks=heard_marks(heard, text))
 
 
-def _shown(source: Source, size: tuple[int, int], grid: tuple[int, int] | None, kind: str) -> tuple:
+def _shown(
+    source: Source, size: tuple[int, int], grid: tuple[int, int] | None, kind: str
+) -> tuple[Picture, shapes.Asked]:
     """A camera frame about which a spoken question of `kind` can be asked, and what is asked."""
     rng = source.rng
     count = rng.randint(1, 5) if kind == "count" else rng.choice([1, 1, 2]) if kind == "see" else 1

@@ -6,7 +6,6 @@ frees; only plain data leaves it.
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import logging
 import os
@@ -105,13 +104,12 @@ class GemmaEngine:
         mx.clear_streams()
 
     def _free(self) -> None:
-        import mlx.core as mx
+        from app.engine.memory import free_unused
 
         self._kernels = None
         if self._loaded is not None:
             self._loaded = None
-            gc.collect()
-            mx.clear_cache()
+            free_unused()
 
     def idle(self) -> bool:
         """Between jobs the loaded model's kernels are tried, one call at a time."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import mlx.core as mx
 import numpy as np
 from PIL import Image as Pictures
 
@@ -18,7 +16,7 @@ from app.engine.chat import LoadedModel, sampling_options
 from app.engine.jobs import JobContext
 from app.engine.live import LiveJob, Piece
 from app.engine.live_ear import Ear, EarRefused, load_ear
-from app.engine.memory import MemoryWatch
+from app.engine.memory import MemoryWatch, free_unused
 from mlx_gemma4.errors import PromptError, SessionError
 from mlx_gemma4.generate import Finish, GenerateOptions, stream
 from mlx_gemma4.messages import Audio, Image, Message, Part, Text, message
@@ -345,8 +343,7 @@ class GemmaLive:
         """Free the second model and its caches."""
         self._ear = None
         self._clip = []
-        gc.collect()
-        mx.clear_cache()
+        free_unused()
 
     @property
     def _full(self) -> bool:

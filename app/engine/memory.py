@@ -6,6 +6,8 @@ caches are dropped, then the job ends with what it has.
 
 from __future__ import annotations
 
+import gc
+import threading
 import time
 from typing import Literal
 
@@ -31,6 +33,17 @@ def set_limits(memory_percent: int) -> None:
         # Wired memory is never swapped; the system allows it up to a recommended size.
         recommended = int(mx.device_info()["max_recommended_working_set_size"])
         mx.set_wired_limit(min(limit, recommended))
+
+
+def free_unused() -> None:
+    """Give back what freed models left: cycles of Python objects and MLX's cached buffers.
+
+    Where the engine is a thread of the window's process, cycles wait for the window's thread, as
+    widgets may lie among them.
+    """
+    if gc.isenabled() or threading.current_thread() is threading.main_thread():
+        gc.collect()
+    mx.clear_cache()
 
 
 class MemoryWatch:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.engine.memory import free_unused
 from app.services.garbage import Garbage
 
 
@@ -67,3 +68,18 @@ def test_at_the_end_python_collects_again_if_it_did_before(qapp, automatic: None
     assert not gc.isenabled()
     first.close()
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_engine_that_shares_the_window_s_process_leaves_cycles_to_it(
+    qapp, automatic: None, shared: bool
+) -> None:
+    freed_by: list[threading.Thread] = []
+    garbage = Garbage() if shared else None
+    weakref.finalize(Knot(), lambda: freed_by.append(threading.current_thread()))
+    engine = threading.Thread(target=free_unused)
+    engine.start()
+    engine.join()
+    assert freed_by == ([] if shared else [engine])
+    if garbage is not None:
+        garbage.close()
