@@ -1,7 +1,7 @@
 """Batches for the joint training: one task and one picture grid each, drawn from small pools.
 
-Rendering and speaking cost as much as a training step, so every item is used about four times
-before it leaves its pool; where items are kept elsewhere, once.
+Rendering and speaking cost a quarter of a training step, so every item is used about twice before
+it leaves its pool; where items are kept elsewhere, once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from training.samples import Clip, Picture, Sequence, Turn
 MEL_LENGTHS = (256, 448, 704)
 CLIPS = 16
 SEE = ("colour", "shape", *("see", "count", "colour_of") * 2, *("relation",) * 4)
-REUSE = 4
+REUSE = 2
 
 
 @dataclass
 class Item:
-    """One conversation as tokens; labels for the throw-away heads of strips and scenes."""
+    """One conversation as tokens; labels for the throw-away heads of strips, pages and scenes."""
 
     sequence: Sequence
     columns: np.ndarray | None = None
+    letters: tuple[np.ndarray, np.ndarray] | None = None
     cells: np.ndarray | None = None
 
 
@@ -51,6 +52,7 @@ class Batch:
     rows: int = 0
     picture_slots: Tensor | None = None
     columns: Tensor | None = None
+    letters: tuple[Tensor, Tensor] | None = None
     cells: Tensor | None = None
     mel: Tensor | None = None
     mel_mask: Tensor | None = None
@@ -84,6 +86,10 @@ def collate(task: str, items: list[Item]) -> Batch:
         _add_pictures(batch, seen, width)
         if items[0].columns is not None:
             batch.columns = torch.from_numpy(np.stack([item.columns for item in items]))
+        if items[0].letters is not None:
+            by_size = zip(*(item.letters for item in items), strict=True)
+            over_patches, over_tokens = (torch.from_numpy(np.stack(each)) for each in by_size)
+            batch.letters = over_patches, over_tokens
         if items[0].cells is not None:
             batch.cells = torch.from_numpy(np.stack([item.cells for item in items]))
     if heard:
@@ -99,13 +105,13 @@ def _focus(items: list[Item], width: int) -> Tensor | None:
         for lookup in item.sequence.lookups:
             count, soft = lookup.marks.shape
             answer = slice(lookup.answer - 1, lookup.answer - 1 + count)
-            medium = slice(lookup.medium, lookup.medium + soft)
-            looks[READ, answer, medium] = lookup.marks
+            source = slice(lookup.source, lookup.source + soft)
+            looks[READ, answer, source] = lookup.marks
             if lookup.named is not None:
                 text = slice(lookup.text, lookup.text + len(lookup.named))
                 looks[ASKED, answer, text] = _first_named(lookup.named)
-                if lookup.medium < lookup.text:
-                    looks[NAMED, text, medium] = lookup.named
+                if lookup.source < lookup.text:
+                    looks[NAMED, text, source] = lookup.named
     return torch.from_numpy(focus)
 
 
@@ -232,6 +238,10 @@ class Kitchen:
             turn, labels = (tasks.crop if task == "crop" else tasks.line)(source, grid)
             return Item(samples.sequence((turn,)), labels)
 
+        def several_lines(count: int, budget: int) -> Item:
+            turn, letters = tasks.page(source, grid, count, budget)
+            return Item(samples.sequence((turn,)), letters=letters)
+
         def scene(kinds: tuple[str, ...], size: tuple[int, int], small: bool) -> Item:
             turn, cells = tasks.seeing(source, size, kinds, grid=grid if small else None)
             return Item(samples.sequence((turn,)), cells=cells)
@@ -243,11 +253,11 @@ class Kitchen:
             "see": (lambda: scene(SEE, grid, False), whole),
             "box": (lambda: scene(("box",), grid, False), whole),
             "card": (
-                lambda: tokens((tasks.page(source, grid, rng.randint(1, min(5, grid[0]))),)),
+                lambda: several_lines(rng.randint(1, min(5, grid[0])), 70),
                 whole,
             ),
             "page": (
-                lambda: tokens((tasks.page(source, grid, rng.randint(2, 8), 140),)),
+                lambda: several_lines(rng.randint(2, 8), 140),
                 max(2, whole // 3),
             ),
             "hearing": (

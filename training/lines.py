@@ -113,6 +113,24 @@ def column_labels(spans: list[Span], columns: int) -> np.ndarray:
     return labels
 
 
+def letter_labels(text: str, boxes: list[Box | None], rows: int, columns: int) -> np.ndarray:
+    """int64 [rows, columns]: the token of the character over each cell of a page, 0 where none is.
+
+    A line lies in the row of its middle and in those whose middle it covers; the outer fifths of a
+    character count as between, as in `column_labels`.
+    """
+    labels = np.zeros((rows, columns), dtype=np.int64)
+    middles = (np.arange(rows) + 0.5) / rows
+    for character, box in zip(text, boxes, strict=True):
+        if box is None:
+            continue
+        left, top, right, bottom = box
+        over = (middles > top) & (middles < bottom)
+        over[min(rows - 1, int((top + bottom) / 2 * rows))] = True
+        labels[over] += column_labels([(character, left, right)], columns) * (labels[over] == 0)
+    return labels
+
+
 def marks(boxes: list[Box | None], rows: int, columns: int) -> np.ndarray:
     """Mark, as bool [characters, rows·columns], the soft tokens over which each character lies.
 

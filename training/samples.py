@@ -52,15 +52,16 @@ class Turn:
     """What the user sends and what the model shall answer; read text is spelled.
 
     `marks` says, for each token of the answer, which soft tokens of one picture or clip it is read
-    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the media. `named`
-    says which of them each token of the (one) text names: bool [text tokens, soft tokens].
+    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the media, None
+    where the answer repeats the (one) text: bool [answer tokens, text tokens]. `named` says which
+    soft tokens each token of the text names: bool [text tokens, soft tokens].
     """
 
     parts: tuple[Part, ...]
     answer: str
     spelled: bool = False
     marks: np.ndarray | None = None
-    marked: int = 0
+    marked: int | None = 0
     named: np.ndarray | None = None
 
 
@@ -69,7 +70,7 @@ class Lookup:
     """Where a turn's answer is read from: places in the sequence, and the turn's own marks."""
 
     answer: int
-    medium: int
+    source: int
     marks: np.ndarray
     text: int
     named: np.ndarray | None
@@ -142,8 +143,8 @@ def sequence(turns: tuple[Turn, ...], generate: bool = False) -> Sequence:
             break
         answer = spell(turn.answer) if turn.spelled else encode(turn.answer)
         if turn.marks is not None:
-            medium, _ = out.media[seen + turn.marked]
-            out.lookups.append(Lookup(len(out.ids), medium, turn.marks, text, turn.named))
+            source = text if turn.marked is None else out.media[seen + turn.marked][0]
+            out.lookups.append(Lookup(len(out.ids), source, turn.marks, text, turn.named))
         out.add([*answer, special("<turn|>")], learn=True)
         out.add(newline)
     return out

@@ -308,8 +308,9 @@ def relation_question(rng: random.Random, things: tuple[Thing, ...]) -> Asked | 
     truth = holds(relation, a, b)
     if truth is None:
         return None
-    if truth and rng.random() < 0.35:
-        return Asked(f"What is {relation} the {b.shape}?", describe((a,)), None)
+    if rng.random() < 0.2:
+        found, other = (a, b) if truth else (b, a)
+        return Asked(f"What is {relation} the {other.shape}?", describe((found,)), None)
     return about(f"Is the {a.shape} {relation} the {b.shape}?", "Yes." if truth else "No.", a)
 
 

@@ -102,6 +102,11 @@ def calculation(rng: random.Random) -> tuple[str, str]:
     return rng.choice(TAKES).format(a, b), str(a - b)
 
 
+def is_echo(asked: str, answer: str) -> bool:
+    """Whether `answer` is what `asked` tells to say."""
+    return any(asked == form.format(answer) for form in ECHOES)
+
+
 def exchange(rng: random.Random, held_out: bool = False) -> tuple[str, str]:
     """A typed message and the right reply."""
     draw = rng.random()

@@ -11,7 +11,7 @@ from PIL import Image
 from training import fonts, lines, phrases, pictures, shapes, speech, talk, words
 from training.espeak import espeak
 from training.samples import Clip, Picture, Turn, clip, heard_marks, picture
-from training.tokenizer import token_words
+from training.tokenizer import token_spans, token_words
 
 READ = ("Read the text.", "Read the text.", "What does it say?", "Read this.", "Read the page.")
 HEAR = (
@@ -205,22 +205,43 @@ def voice_only(source: Source, size: tuple[int, int], grid: tuple[int, int] | No
     return Turn(parts, replies.get(text, f"You said: {text}"))
 
 
-def page(source: Source, grid: tuple[int, int], count: int, budget: int = 70) -> Turn:
-    """`count` lines on a card or page that becomes `grid` tokens at `budget`."""
+def page(
+    source: Source, grid: tuple[int, int], count: int, budget: int = 70
+) -> tuple[Turn, tuple[np.ndarray, np.ndarray]]:
+    """`count` lines on a card or page that becomes `grid` tokens at `budget`.
+
+    Also the letters over each row of patches and over each row of soft tokens.
+    """
     rng = source.rng
     rows, columns = grid
     most = max(6, int(columns * 48 / max(34, 0.45 * 48 * rows / count)))
     texts = [words.line(rng, min(most, 24), source.held_out) for _ in range(count)]
     size = _size(rng, grid, budget)
     image, boxes = lines.page(rng, texts, size, source.fonts, source.ease)
-    return _reading(rng, picture(image, budget), "\n".join(texts), boxes)
+    text = "\n".join(texts)
+    letters = tuple(lines.letter_labels(text, boxes, rows * n, columns * 6) for n in (3, 1))
+    return _reading(rng, picture(image, budget), text, boxes), letters
 
 
 def chat(source: Source) -> tuple[Turn, ...]:
     """One to three typed exchanges."""
     count = source.rng.choice([1, 1, 1, 1, 2])
     pairs = [talk.exchange(source.rng, source.held_out) for _ in range(count)]
-    return tuple(Turn((asked,), answer) for asked, answer in pairs)
+    return tuple(_typed(asked, answer) for asked, answer in pairs)
+
+
+def _typed(asked: str, answer: str) -> Turn:
+    """A typed exchange; an echo says for each of its tokens which one it repeats."""
+    if not talk.is_echo(asked, answer):
+        return Turn((asked,), answer)
+    begun = asked.rindex(answer)
+    marks = np.array(
+        [
+            [low - begun < end and start < high - begun for low, high in token_spans(asked)]
+            for start, end in token_spans(answer)
+        ]
+    )
+    return Turn((asked,), answer, marks=marks, marked=None)
 
 
 def calculation(source: Source) -> tuple[Turn, ...]:
@@ -241,32 +262,27 @@ def video(source: Source) -> Turn:
     """Flashes on black: which colour came first or last, or how many flashes there were."""
     rng = source.rng
     black = _field((18, 18, 18), rng)
-    flashes = rng.randint(1, 4)
-    colours = rng.sample(COLOUR_NAMES, flashes)
-    parts: list = []
-    moment = 0
-
-    def add(item: Picture) -> None:
-        nonlocal moment
-        parts.append(f"{' ' if parts else ''}{moment // 60:02d}:{moment % 60:02d} ")
-        parts.append(item)
-        moment += 1
-
+    colours = rng.sample(COLOUR_NAMES, rng.randint(1, 4))
+    frames: list[Picture] = []
+    begun: list[int] = []
     for colour in colours:
-        for _ in range(rng.choice([1, 1, 2])):
-            add(black)
-        lit = _field(shapes.COLOURS[colour], rng)
-        for _ in range(rng.choice([1, 1, 2])):
-            add(lit)
+        frames += [black] * rng.choice([1, 1, 2])
+        begun.append(len(frames))
+        frames += [_field(shapes.COLOURS[colour], rng)] * rng.choice([1, 1, 2])
     if rng.random() < 0.5:
-        add(black)
-    asks = {
-        "Which colour came first?": colours[0].capitalize() + ".",
-        "Which colour came last?": colours[-1].capitalize() + ".",
-        "How many flashes were there?": shapes.NUMBERS[flashes].capitalize() + ".",
-    }
-    asked = rng.choice(tuple(asks))
-    return Turn((*parts, asked), asks[asked])
+        frames.append(black)
+    parts: list[str | Picture] = []
+    for moment, frame in enumerate(frames):
+        stamp = f"{moment // 60:02d}:{moment % 60:02d}"
+        parts += [f"{' ' if parts else ''}{stamp} ", frame]
+    kind = rng.choice(["first", "last", "count"])
+    if kind == "count":
+        answer = shapes.NUMBERS[len(colours)].capitalize() + "."
+        return Turn((*parts, "How many flashes were there?"), answer)
+    lit, colour = (begun[0], colours[0]) if kind == "first" else (begun[-1], colours[-1])
+    answer = colour.capitalize() + "."
+    marks = np.ones((len(token_words(answer)), frames[lit].tokens), dtype=bool)
+    return Turn((*parts, f"Which colour came {kind}?"), answer, marks=marks, marked=lit)
 
 
 __all__ = [

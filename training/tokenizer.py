@@ -121,8 +121,12 @@ def encode(text: str) -> list[int]:
 
 def token_words(text: str) -> list[int]:
     """For each token of `text`, the number of the word it belongs to."""
-    ends = [end for _, end in _shared().encode(text, add_special_tokens=False).offsets]
-    return [text[:end].strip().count(" ") for end in ends]
+    return [text[:end].strip().count(" ") for _, end in token_spans(text)]
+
+
+def token_spans(text: str) -> list[tuple[int, int]]:
+    """For each token of `text`, where it begins and ends, in characters."""
+    return _shared().encode(text, add_special_tokens=False).offsets
 
 
 @cache
