@@ -3,12 +3,19 @@
 Every job prints one line of JSON on its last line of output.
 """
 
+from __future__ import annotations
+
 import importlib
-import io
 import json
 import multiprocessing
 import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.services.engine_client import EngineClient
 
 # Everything the app or the library imports from packages, and the parts that load late.
 LIBRARIES = [
@@ -52,7 +59,7 @@ LIBRARIES = [
 ]
 
 
-def child_sum(connection: "multiprocessing.connection.Connection") -> None:
+def child_sum(connection: Connection) -> None:
     """A spawned child's work: MLX, and where it runs."""
     import mlx.core as mx
 
@@ -121,7 +128,7 @@ def talk(request: str) -> dict:
 class _Talk:
     """Loads the model, then sends one turn after the other and collects the answers."""
 
-    def __init__(self, client: object, wanted: dict, finish: object) -> None:
+    def __init__(self, client: EngineClient, wanted: dict, finish: Callable[[], None]) -> None:
         self._client, self._turns, self._finish = client, list(wanted["turns"]), finish
         self._model = wanted["model"]
         self.answers: list[str] = []
@@ -169,7 +176,7 @@ def _decode_heic(path: str) -> list:
 
     pillow_heif.register_heif_opener()
     with Image.open(path) as picture:
-        return [*picture.size, *picture.convert("RGB").getpixel((5, 5))]
+        return [*picture.size, *picture.convert("RGB").crop((5, 5, 6, 6)).tobytes()]
 
 
 def _qt_pictures() -> list:
@@ -209,7 +216,7 @@ def _opencv_png() -> int:
     import numpy as np
 
     done, data = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))
-    return len(io.BytesIO(data).getvalue()) if done else 0
+    return data.size if done else 0
 
 
 def _opencv_missing() -> list:
@@ -218,7 +225,7 @@ def _opencv_missing() -> list:
 
     import cv2
 
-    root = Path(importlib.import_module("app").__file__).parents[1]
+    root = Path(str(importlib.import_module("app").__file__)).parents[1]
     names = set()
     for package in ("app", "mlx_gemma4"):
         for path in (root / package).rglob("*.py"):
@@ -241,8 +248,9 @@ def _child() -> list:
 def _from_file(name: str) -> bool:
     """A module of its own name that lies in a file (not built in, frozen, or a second name)."""
     spec = getattr(sys.modules[name], "__spec__", None)
-    ours = spec is not None and spec.name == name and name != "twin_probe"
-    return ours and "/" in (spec.origin or "")
+    if spec is None or spec.name != name or name == "twin_probe":
+        return False
+    return "/" in (spec.origin or "")
 
 
 if __name__ == "__main__":

@@ -155,18 +155,19 @@ def page(
     size: tuple[int, int],
     names: list[str],
     strength: float = 1.0,
+    most: float = 1 / 8,
 ) -> tuple[Image.Image, list[Box | None]]:
     """Several lines of one font on a card or page of `size`, left-aligned at a random margin.
 
-    Also gives the box of each character in reading order, None for each end of a line.
+    The font's size is at most the part `most` of the height. Also gives the box of each character
+    in reading order, None for each end of a line.
     """
     width, height = size
     name = rng.choice(names)
     paper, ink = _inks(rng)
     longest = max(lines, key=fonts.load(name, 40).getlength)
     em = _fit(name, longest, width * 0.95, height * 0.97 / len(lines))
-    most = 0.5 * height / 4
-    em = max(8, int(min(em, most) * rng.uniform(0.75, 1.0)))
+    em = max(8, int(min(em, most * height) * rng.uniform(0.75, 1.0)))
     font = fonts.load(name, em)
     ascent, descent = font.getmetrics()
     pitch = min((ascent + descent) * rng.uniform(1.0, 1.4), 0.98 * height / len(lines))

@@ -217,10 +217,12 @@ def page(
     most = max(6, int(columns * 48 / max(34, 0.45 * 48 * rows / count)))
     texts = [words.line(rng, min(most, 24), source.held_out) for _ in range(count)]
     size = _size(rng, grid, budget)
-    image, boxes = lines.page(rng, texts, size, source.fonts, source.ease)
+    largest = rng.choice([1 / 8, 1 / 8, 1 / 5, 1 / 3])  # large letters show the way to small ones
+    image, boxes = lines.page(rng, texts, size, source.fonts, source.ease, largest)
     text = "\n".join(texts)
-    letters = tuple(lines.letter_labels(text, boxes, rows * n, columns * 6) for n in (3, 1))
-    return _reading(rng, picture(image, budget), text, boxes), letters
+    over_patches = lines.letter_labels(text, boxes, rows * 3, columns * 6)
+    over_tokens = lines.letter_labels(text, boxes, rows, columns * 6)
+    return _reading(rng, picture(image, budget), text, boxes), (over_patches, over_tokens)
 
 
 def chat(source: Source) -> tuple[Turn, ...]:

@@ -40,10 +40,10 @@ class _Directory:
         """Hash as this directory writes it."""
         return hashlib.new(self.algorithm, content).digest()[: self.hash_size]
 
-    def page(self, data: bytes, index: int) -> bytes:
+    def page(self, data: bytes | bytearray, index: int) -> bytes:
         """The bytes page `index` covers."""
         begin = index * self.page_size
-        return data[begin : min(begin + self.page_size, self.limit)]
+        return bytes(data[begin : min(begin + self.page_size, self.limit)])
 
 
 def findings(data: bytes, image: Image) -> list[str]:
@@ -81,7 +81,7 @@ def reseal(data: bytearray, image: Image) -> None:
             directory = _directory(data, at)
             struct.pack_into(">I", data, at + 12, directory.flags | ADHOC_FLAG)
             for index in range(directory.pages):
-                data[directory.slot(index)] = directory.digest(bytes(directory.page(data, index)))
+                data[directory.slot(index)] = directory.digest(directory.page(data, index))
 
 
 def _blobs(data: bytes | bytearray, start: int, size: int) -> Iterator[tuple[int, int, int]]:

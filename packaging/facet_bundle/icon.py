@@ -45,6 +45,6 @@ def draw(svg: Path, size: tuple[int, int]) -> Image.Image:
     painter.end()
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, "PNG")
+    image.save(buffer, b"PNG")
     del application
     return Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGBA")

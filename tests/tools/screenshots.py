@@ -17,9 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image as PilImage
 from PIL import ImageDraw
+
+if TYPE_CHECKING:
+    from app.ui.theme import Mode
 
 PROJECT = Path(__file__).parents[2]
 SIZES = {"880": (880, 600), "1440": (1440, 900)}
@@ -122,6 +126,7 @@ class Stage:
         models = self.state.models
         models.load("/models/gemma-4-e4b-it-4bit")
         self.wait(lambda: models.loaded is not None)
+        assert models.loaded is not None
         models.loaded = replace(models.loaded, label="Gemma 4 E4B", quantisation="4-bit")
         models.state_changed.emit()
         for number, (title, days, pinned) in enumerate(TITLES):
@@ -181,8 +186,9 @@ def stage(target: Path, script: str = "") -> Iterator[Stage]:
             made.close()
 
 
-def looks() -> Iterator[tuple[str, str, tuple[int, int]]]:
-    for theme in ("light", "dark"):
+def looks() -> Iterator[tuple[str, Mode, tuple[int, int]]]:
+    themes: tuple[Mode, ...] = ("light", "dark")
+    for theme in themes:
         for width, size in SIZES.items():
             yield f"{theme}-{width}", theme, size
 
