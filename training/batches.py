@@ -22,6 +22,8 @@ from training.samples import Clip, Picture, Sequence, Turn
 MEL_LENGTHS = (256, 448, 704)
 CLIPS = 16
 SEE = ("colour", "shape", *("see", "count", "colour_of") * 2, *("relation",) * 4)
+AGAIN = 0.2
+"""Share of the scenes about which a second question follows, as people ask one after the other."""
 REUSE = 2
 
 
@@ -243,7 +245,11 @@ class Kitchen:
             return Item(samples.sequence((turn,)), letters=letters)
 
         def scene(kinds: tuple[str, ...], size: tuple[int, int], small: bool) -> Item:
-            turn, cells = tasks.seeing(source, size, kinds, grid=grid if small else None)
+            shrunk = grid if small else None
+            if kinds is SEE and rng.random() < AGAIN:
+                turns, cells = tasks.seeing_twice(source, size, kinds, shrunk)
+                return Item(samples.sequence(turns), cells=cells)
+            turn, cells = tasks.seeing(source, size, kinds, grid=shrunk)
             return Item(samples.sequence((turn,)), cells=cells)
 
         recipes: dict[str, tuple[Callable[[], Item], int]] = {

@@ -52,9 +52,10 @@ class Turn:
     """What the user sends and what the model shall answer; read text is spelled.
 
     `marks` says, for each token of the answer, which soft tokens of one picture or clip it is read
-    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the media, None
-    where the answer repeats the (one) text: bool [answer tokens, text tokens]. `named` says which
-    soft tokens each token of the text names: bool [text tokens, soft tokens].
+    from: bool [answer tokens, soft tokens]; `marked` is that one's number among the turn's media,
+    -1 the last of an earlier turn, None where the answer repeats the (one) text: bool [answer
+    tokens, text tokens]. `named` says which soft tokens each token of the text names: bool [text
+    tokens, soft tokens].
     """
 
     parts: tuple[Part, ...]

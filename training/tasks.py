@@ -116,11 +116,37 @@ def seeing(
         asked = shapes.question(rng, scene, kind)
         if asked:
             seen = _scaled(scene.image, grid) if grid else picture(scene.image, budget)
-            rows = seen.rows // 3
-            cells = shapes.cell_labels(scene.things, rows, seen.tokens // rows)
             parts = _either_order(rng, seen, asked.question)
-            marks, named = _scene_marks(asked, seen), _named_marks(asked, scene.things, seen)
-            return Turn(parts, asked.answer, marks=marks, named=named), cells
+            return _asked_of(scene, seen, asked, parts), _cells(scene, seen)
+
+
+def seeing_twice(
+    source: Source, size: tuple[int, int], kinds: tuple[str, ...], grid: tuple[int, int] | None
+) -> tuple[tuple[Turn, Turn], np.ndarray]:
+    """A question about shapes, then another about the same picture; with its cell labels."""
+    rng = source.rng
+    scene = shapes.scene(rng, size, rng.choice([1, 2, 2]), source.held_out)
+    seen = _scaled(scene.image, grid) if grid else picture(scene.image, 70)
+    asked: list[shapes.Asked] = []
+    while len(asked) < 2:
+        found = shapes.question(rng, scene, rng.choice(kinds))
+        asked += [found] if found else []
+    first, second = asked
+    opening = _asked_of(scene, seen, first, _either_order(rng, seen, first.question))
+    again = _asked_of(scene, seen, second, (second.question,), marked=-1)
+    return (opening, again), _cells(scene, seen)
+
+
+def _asked_of(
+    scene: shapes.Scene, seen: Picture, asked: shapes.Asked, parts: tuple, marked: int = 0
+) -> Turn:
+    marks, named = _scene_marks(asked, seen), _named_marks(asked, scene.things, seen)
+    return Turn(parts, asked.answer, marks=marks, marked=marked, named=named)
+
+
+def _cells(scene: shapes.Scene, seen: Picture) -> np.ndarray:
+    rows = seen.rows // 3
+    return shapes.cell_labels(scene.things, rows, seen.tokens // rows)
 
 
 def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray | None:
@@ -297,6 +323,7 @@ __all__ = [
     "page",
     "pictures",
     "seeing",
+    "seeing_twice",
     "video",
     "voice_only",
 ]

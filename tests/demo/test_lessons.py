@@ -119,6 +119,19 @@ def test_kept_items_give_the_losses_of_the_whole_step(trainee: network.Trainee, 
     assert whole.heads.item() > 0
 
 
+def test_a_second_question_is_answered_from_the_picture_of_the_first() -> None:
+    source = tasks.Source(random.Random(12))
+    for _ in range(8):
+        turns, cells = tasks.seeing_twice(source, (480, 320), ("see", "count", "relation"), None)
+        made = samples.sequence(turns)
+        [(place, seen)] = made.media
+        assert isinstance(seen, samples.Picture)
+        assert not any(isinstance(part, samples.Picture) for part in turns[1].parts)
+        for lookup in made.lookups:
+            assert lookup.source == place
+            assert lookup.marks.shape[1] == seen.tokens == len(cells)
+
+
 def test_the_first_or_last_colour_of_a_video_is_read_from_its_frame() -> None:
     source = tasks.Source(random.Random(9))
     told = [turn for turn in (tasks.video(source) for _ in range(12)) if turn.marks is not None]
