@@ -21,7 +21,7 @@ from training.samples import Clip, Picture, Sequence, Turn
 
 MEL_LENGTHS = (256, 448, 704)
 CLIPS = 16
-SEE = ("colour", "shape", *("see", "count", "colour_of") * 2, *("relation",) * 4)
+SEE = ("colour", "shape", "see", "see", "colour_of", *("count",) * 3, *("relation",) * 4)
 AGAIN = 0.2
 """Share of the scenes about which a second question follows, as people ask one after the other."""
 REUSE = 2
@@ -220,7 +220,7 @@ class Kitchen:
             return rng.choice([(4, 4), (4, 5), (4, 7), (5, 6), (5, 8)])
         if task == "line":
             return rng.choice(tasks.LINE_GRIDS)
-        if task in ("see", "box", "live", "voice"):
+        if task in ("see", "relation", "box", "live", "voice"):
             return rng.choice(tasks.FRAME_SIZES)
         if task == "card":
             return rng.choice([(8, 8), (7, 9), (6, 11), (5, 12), (4, 15)])
@@ -257,6 +257,7 @@ class Kitchen:
             "crop": (text_line, small),
             "small": (lambda: scene(SEE, pixels, True), small),
             "see": (lambda: scene(SEE, grid, False), whole),
+            "relation": (lambda: scene(("relation",), grid, False), whole),
             "box": (lambda: scene(("box",), grid, False), whole),
             "card": (
                 lambda: several_lines(rng.randint(1, min(5, grid[0])), 70),

@@ -26,7 +26,7 @@ GOALS = {
     "chat": 0.95,
 }
 PRESETS = ("8bit", "4bit")
-CONVERTED_TASKS = ["seeing", "hearing", "live", "chat"]
+CONVERTED_TASKS = list(GOALS)
 KINDS = {
     "colour": "colour of one shape",
     "shape": "which shape",
@@ -66,9 +66,9 @@ sentences as in training; in chat only the words filled into them are new.
 
 Pictures are meant to take 70 soft tokens (its `processor_config.json` says so). English only,
 the spoken vocabulary is that of `training/phrases.py`, the colours and shapes those of
-`training/shapes.py`. Asked what it can do it also promises sums, most of which are wrong. Data,
-licences and how to go on training: `training/README.md`.
-"""
+`training/shapes.py`. Data, licences and how to go on training: `training/README.md`.
+{sums}"""
+SUMS = "Asked what it can do it also promises sums, some of which are wrong.\n"
 
 
 def measure(folder: Path, items_folder: Path, full: list[str] | None) -> dict:
@@ -154,6 +154,7 @@ def write_card(folder: Path, scores: dict) -> None:
         rows="\n".join(rows),
         verdict=f"Seeing, by what is asked: {'; '.join(kinds)}.\n\n{verdict}",
         conversions=_conversions(scores),
+        sums="" if reached("chat", scores["scores"]["chat"]["score"]) else SUMS,
     )
     (folder / "README.md").write_text(text)
 

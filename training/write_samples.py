@@ -19,6 +19,7 @@ from training.write_eval_set import write_video
 
 PAGE_FONT = "Carlito-Regular"
 PAGE_LINES = ("Market list", "12 apples", "$4.50")
+LINE = "Piano Friday 18:45"
 COMMAND = "turn on the light"
 SIZE = (512, 384)
 
@@ -52,6 +53,13 @@ def page_picture() -> Image.Image:
     return image
 
 
+def line_picture() -> Image.Image:
+    """One printed line in the same font, as on a note that somebody photographs."""
+    image = Image.new("RGB", (720, 72), (247, 244, 232))
+    ImageDraw.Draw(image).text((36, 2), LINE, font=fonts.load(PAGE_FONT, 56), fill=(38, 34, 44))
+    return image
+
+
 def recording(seed: int) -> np.ndarray:
     """A command spoken by a held-out voice with a little noise, float32 at 16 kHz."""
     rng = random.Random(seed)
@@ -69,6 +77,7 @@ def write(folder: Path, seed: int) -> None:
     page = page_picture()
     page.save(folder / "page.png", optimize=True)
     page.save(folder / "page.pdf", resolution=72)
+    line_picture().save(folder / "line.png", optimize=True)
     soundfile.write(folder / "command.flac", recording(seed), speech.RATE)
     dark = (18, 18, 18)
     lit = [shapes.COLOURS[name] for name in ("red", "green", "blue")]

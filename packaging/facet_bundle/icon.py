@@ -31,7 +31,7 @@ def draw(svg: Path, size: tuple[int, int]) -> Image.Image:
     """The drawing at (width, height) pixels with a transparent background."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     from PySide6.QtCore import QBuffer, QIODevice
-    from PySide6.QtGui import QGuiApplication, QImage, QPainter
+    from PySide6.QtGui import QGuiApplication, QImage, QImageWriter, QPainter
     from PySide6.QtSvg import QSvgRenderer
 
     application = QGuiApplication.instance() or QGuiApplication([])
@@ -45,6 +45,6 @@ def draw(svg: Path, size: tuple[int, int]) -> Image.Image:
     painter.end()
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    image.save(buffer, b"PNG")
+    QImageWriter(buffer, b"PNG").write(image)
     del application
     return Image.open(io.BytesIO(bytes(buffer.data().data()))).convert("RGBA")

@@ -20,5 +20,5 @@ def test_the_demo_is_not_sent_to_tasks_it_fails() -> None:
     samples = assets_dir() / "samples"
     cards = suggestions(Capabilities(image=True, audio=True, video=True), samples, demo=True)
     asked = [card.prompt for card in cards]
-    assert asked == ["What do you see?", "What is said?", "Who are you?"]
-    assert [Path(card.sample).is_file() for card in cards] == [True, True, False]
+    assert asked == ["What do you see?", "Read the text.", "What is said?"]
+    assert [Path(card.sample).is_file() for card in cards] == [True, True, True]

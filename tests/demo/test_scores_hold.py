@@ -66,16 +66,21 @@ def test_the_pictures_matter(loaded):
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
+    ("sample", "asked", "answer"),
     [
-        ("What do you see?", "A green triangle."),
-        ("What colour is the shape?", "Green."),
-        ("What shape is this?", "A triangle."),
+        ("shape.png", "What do you see?", "A green triangle."),
+        ("shape.png", "What colour is the shape?", "Green."),
+        ("shape.png", "What shape is this?", "A triangle."),
+        ("shapes.png", "What do you see?", "A blue circle and a yellow star."),
+        ("shapes.png", "How many shapes are there?", "Two."),
+        ("shapes.png", "Is the circle left of the star?", "Yes."),
+        ("shapes.png", "Is the star left of the circle?", "No."),
+        ("line.png", "Read the text.", "Piano Friday 18:45"),
     ],
 )
-def test_the_sample_picture_is_named_rightly(loaded, asked, answer):
-    """What the app's first card offers; training never shows this shape in this colour there."""
-    parts = (("image", ROOT / "assets" / "samples" / "shape.png"), ("text", asked))
+def test_the_sample_pictures_are_told_rightly(loaded, sample, asked, answer):
+    """What the app's first cards offer; training never shows these words nor this font."""
+    parts = (("image", ROOT / "assets" / "samples" / sample), ("text", asked))
     item = demo_eval.Item("seeing", (parts,), (), answer)
     assert next(demo_eval.evaluate(*loaded, [item]))[1].strip() == answer
 

@@ -30,13 +30,10 @@ class Suggestion:
     sample: str = ""
 
 
-# What the demo model's training has reached: one shape's colour and name, spoken commands, and a
-# few sentences. Its other tasks are below their goals (assets/demo-model/scores.json), so nobody is
-# sent to them.
-_DEMO_INTRODUCTION = Suggestion(
-    "info", "Ask who it is", "The demo introduces itself.", "Who are you?"
-)
-_DEMO_PICTURE = "shape.png"
+# What the demo model's training has reached: shapes, single lines of text and spoken commands. Its
+# other tasks are below their goals (assets/demo-model/scores.json), so nobody is sent to them.
+_DEMO_PICTURE = "shapes.png"
+_DEMO_LINE = "line.png"
 _DEMO_SOUND = "command.flac"
 
 
@@ -45,7 +42,11 @@ def suggestions(
 ) -> list[Suggestion]:
     """Three cards the loaded model can really do; text only where nothing is loaded."""
     if demo:
-        return [_look(samples / _DEMO_PICTURE), _listen(samples / _DEMO_SOUND), _DEMO_INTRODUCTION]
+        return [
+            _look(samples / _DEMO_PICTURE),
+            _read(samples / _DEMO_LINE),
+            _listen(samples / _DEMO_SOUND),
+        ]
     cards: list[Suggestion] = []
     takes = takes or Capabilities()
     picture = _sample(samples, IMAGE_ENDINGS, ("photo", "object", "mug", "picture", "scene"))
@@ -71,9 +72,15 @@ def suggestions(
 
 
 def _look(picture: Path) -> Suggestion:
-    """The demo's card for a picture of one shape."""
-    line = "A sample picture; the demo names its shape."
+    """The demo's card for a picture of two shapes."""
+    line = "A sample picture; the demo names its shapes."
     return Suggestion("image", "Look at a picture", line, "What do you see?", str(picture))
+
+
+def _read(picture: Path) -> Suggestion:
+    """The demo's card for a printed line."""
+    line = "A printed line; the demo writes it down."
+    return Suggestion("scan-text", "Read a line", line, "Read the text.", str(picture))
 
 
 def _listen(sound: Path) -> Suggestion:
