@@ -105,8 +105,8 @@ class FirstStart(QWidget):
         self.demo_button = TextButton(self._theme, "Try it now", "primary")
         self.demo_button.clicked.connect(self.demo_wanted)
         words = Label(
-            "A tiny model that is here already. It names a coloured shape in a picture, writes "
-            "down short spoken commands and reads single lines with a few wrong letters.",
+            "A tiny model that is here already. It names coloured shapes in a picture, reads "
+            "printed lines and writes down short spoken commands.",
             "secondary",
             wrap=True,
         )
