@@ -252,7 +252,7 @@ def page(
 
 
 def chat(source: Source) -> tuple[Turn, ...]:
-    """One to three typed exchanges."""
+    """One or two typed exchanges."""
     count = source.rng.choice([1, 1, 1, 1, 2])
     pairs = [talk.exchange(source.rng, source.held_out) for _ in range(count)]
     return tuple(_typed(asked, answer) for asked, answer in pairs)

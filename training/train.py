@@ -147,9 +147,12 @@ def soft_features(trainee: Trainee, batch: Batch) -> tuple[list[tuple[Tensor, Te
         if batch.cells is not None:
             extra = extra + 0.5 * trainee.cells.loss(soft, batch.cells)
         if batch.letters is not None:
-            for read, letters in zip((trainee.columns, trainee.tokens), batch.letters, strict=True):
+            over_patches, over_tokens = batch.letters
+            for read, seen, letters in (
+                (trainee.columns, features, over_patches),
+                (trainee.tokens, soft, over_tokens),
+            ):
                 by_row = letters.flatten(0, 1)
-                seen = features if read is trainee.columns else soft
                 strips = seen.reshape(len(by_row), -1, seen.shape[-1])
                 extra = extra + 0.5 * network.column_loss(read(strips, rows=1), by_row)
         if batch.columns is not None:
