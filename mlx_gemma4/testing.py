@@ -184,6 +184,8 @@ def _random(name: str, spec: TensorSpec, rng: np.random.Generator) -> np.ndarray
         return -rng.uniform(1.0, 3.0, spec.shape)
     if name.endswith(("input_max", "output_max")):
         return rng.uniform(1.0, 3.0, spec.shape)
+    if name.endswith("q_norm.weight"):  # attention has no other scale: dot products near one
+        return rng.uniform(0.5, 1.5, spec.shape) * spec.shape[-1] ** -0.5
     match spec.role:
         case "norm" | "scalar":
             return rng.uniform(0.5, 1.5, spec.shape)

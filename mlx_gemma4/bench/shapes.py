@@ -88,6 +88,9 @@ def random_model(
 ) -> Gemma4:
     """A model of this configuration with random matrices, evaluated; norms and bounds are neutral.
 
+    But the norms of queries make dot products near one, as trained ones do: attention has no other
+    scale, and were it nearly one-hot, the last bits of rounding would decide between tokens.
+
     Args:
         config_json: as in a checkpoint.
         dtype: of everything that is not packed.
@@ -104,6 +107,8 @@ def random_model(
             if module.weight.shape[-1] % packing.group_size == 0:
                 _pack(module, packing, rng, dtype)
         _fill_dense(module, rng)
+        if path.endswith("q_norm"):
+            module.weight = module.weight * module.weight.size**-0.5
     cast(model, dtype)
     model.language_model.set_table_dtype(dtype)
     model.eval()

@@ -11,7 +11,7 @@ import torch
 
 from mlx_gemma4.inputs import AudioClip, ImagePatches, ModelInputs
 
-TOLERANCE = 1e-4
+TOLERANCE = 3e-5
 
 
 def assert_close(ours, theirs, tolerance: float = TOLERANCE) -> None:
