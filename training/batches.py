@@ -216,6 +216,8 @@ class Kitchen:
         rng = self.source.rng
         if task == "crop":
             return rng.choice([(2, 6), (2, 8), (2, 10), (2, 12)])
+        if task == "small video":
+            return rng.choice([(2, 3), (3, 4), (3, 5), (4, 7)])
         if task.startswith("small"):
             return rng.choice([(4, 4), (4, 5), (4, 7), (5, 6), (5, 8)])
         if task == "line":
@@ -224,12 +226,13 @@ class Kitchen:
             return rng.choice(tasks.FRAME_SIZES)
         if task == "card":
             return rng.choice([(8, 8), (7, 9), (6, 11), (5, 12), (4, 15)])
-        return rng.choice([(12, 11), (10, 13)]) if task == "page" else (0, 0)
+        return rng.choice(tasks.PAGE_GRIDS) if task == "page" else (0, 0)
 
     def _recipe(self, task: str, grid: tuple[int, int]) -> tuple[Callable[[], Item], int]:
         source, rng = self.source, self.source.rng
         whole = max(4, self.budget // 594)
         pixels = (grid[1] * 48, grid[0] * 48)
+        several = max(2, whole * 66 // max(1, grid[0] * grid[1]))
 
         def tokens(turns: tuple[Turn, ...]) -> Item:
             return Item(samples.sequence(turns))
@@ -240,8 +243,8 @@ class Kitchen:
             turn, labels = (tasks.crop if task == "crop" else tasks.line)(source, grid)
             return Item(samples.sequence((turn,)), labels)
 
-        def several_lines(count: int, budget: int) -> Item:
-            turn, letters = tasks.page(source, grid, count, budget)
+        def several_lines(count: int) -> Item:
+            turn, letters = tasks.page(source, grid, count)
             return Item(samples.sequence((turn,)), letters=letters)
 
         def scene(kinds: tuple[str, ...], size: tuple[int, int], small: bool) -> Item:
@@ -260,12 +263,12 @@ class Kitchen:
             "relation": (lambda: scene(("relation",), grid, False), whole),
             "box": (lambda: scene(("box",), grid, False), whole),
             "card": (
-                lambda: several_lines(rng.randint(1, min(5, grid[0])), 70),
+                lambda: several_lines(rng.randint(1, min(5, grid[0]))),
                 whole,
             ),
             "page": (
-                lambda: several_lines(rng.randint(2, 8), 140),
-                max(2, whole // 3),
+                lambda: several_lines(rng.randint(2, 8)),
+                several,
             ),
             "hearing": (
                 lambda: tokens(
@@ -282,8 +285,10 @@ class Kitchen:
             "small voice": (lambda: tokens((tasks.voice_only(source, pixels, grid),)), CLIPS),
             "voice": (lambda: tokens((tasks.voice_only(source, grid),)), CLIPS),
             "chat": (lambda: tokens(tasks.chat(source)), 32),
+            "echo": (lambda: tokens(tasks.echo(source)), 64),
             "sums": (lambda: tokens(tasks.calculation(source)), 64),
             "video": (lambda: tokens((tasks.video(source),)), max(2, whole // 6)),
+            "small video": (lambda: tokens((tasks.video(source, grid),)), whole),
         }
         return recipes[task]
 

@@ -18,6 +18,8 @@ from training.tokenizer import CHARACTERS
 
 BLANK = 0
 POOL = 3
+BINS = 50
+"""Of a corner's place: the decoder writes digits, so it must tell places apart, not add them up."""
 BOX = 8.0
 """Weight of the mean error of boxes, in picture sizes; at 2 it stayed at a tenth of the picture."""
 
@@ -103,6 +105,7 @@ class CellReader(nn.Module):
         self.count = nn.Linear(config.TEXT_WIDTH, len(NUMBERS))
         self.place = nn.Linear(config.TEXT_WIDTH, len(NUMBERS))
         self.middle = nn.Linear(config.TEXT_WIDTH, 1)
+        self.corners = nn.Linear(config.TEXT_WIDTH, 4 * BINS)
 
     def loss(self, soft: Tensor, cells: Tensor) -> Tensor:
         """Cross-entropy for soft tokens [B, n, D] and labels [B, n, CELL_LABELS].
@@ -123,6 +126,8 @@ class CellReader(nn.Module):
         soft, cells = soft[there].float(), cells[there]
         box, sides, count, place, middle = cells[:, 2:].split([4, len(RELATIONS), 1, 1, 1], dim=-1)
         total = total + BOX * (self.box(soft) - box).abs().mean()
+        bins = (box * BINS).long().clamp(0, BINS - 1)
+        total = total + F.cross_entropy(self.corners(soft).view(-1, BINS), bins.flatten())
         clear = (sides >= 0).float()
         wrong = F.binary_cross_entropy_with_logits(
             self.sides(soft), sides.clamp(min=0), clear, reduction="sum"

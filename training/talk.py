@@ -102,6 +102,12 @@ def calculation(rng: random.Random) -> tuple[str, str]:
     return rng.choice(TAKES).format(a, b), str(a - b)
 
 
+def echo(rng: random.Random, held_out: bool = False) -> tuple[str, str]:
+    """A few words to repeat, and those words."""
+    text = " ".join(words.word(rng, held_out) for _ in range(rng.randint(1, 3)))
+    return rng.choice(ECHOES).format(text), text
+
+
 def is_echo(asked: str, answer: str) -> bool:
     """Whether `answer` is what `asked` tells to say."""
     return any(asked == form.format(answer) for form in ECHOES)
@@ -114,8 +120,7 @@ def exchange(rng: random.Random, held_out: bool = False) -> tuple[str, str]:
         reply = rng.choice(tuple(ASKS))
         return _vary(rng, rng.choice(ASKS[reply])), reply
     if draw < 0.5:
-        text = " ".join(words.word(rng, held_out) for _ in range(rng.randint(1, 3)))
-        return rng.choice(ECHOES).format(text), text
+        return echo(rng, held_out)
     if draw < 0.72:
         return calculation(rng)
     chosen = [rng.choice(words.word_list(held_out)) for _ in range(3)]

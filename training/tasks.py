@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,7 @@ HEAR = (
     "What is said?",
 )
 LINE_GRIDS = ((2, 24), (2, 27), (2, 30), (2, 33), (3, 18), (3, 20), (3, 22))
+PAGE_GRIDS = ((10, 13), (9, 15), (14, 18), (14, 19), (15, 18), (16, 17), (18, 15), (13, 20))
 FRAME_SIZES = ((512, 288), (448, 336), (400, 400), (480, 320))
 
 
@@ -232,16 +233,17 @@ def voice_only(source: Source, size: tuple[int, int], grid: tuple[int, int] | No
 
 
 def page(
-    source: Source, grid: tuple[int, int], count: int, budget: int = 70
+    source: Source, grid: tuple[int, int], count: int
 ) -> tuple[Turn, tuple[np.ndarray, np.ndarray]]:
-    """`count` lines on a card or page that becomes `grid` tokens at `budget`.
+    """`count` lines on a card or page that becomes `grid` tokens at the smallest budget for them.
 
     Also the letters over each row of patches and over each row of soft tokens.
     """
     rng = source.rng
     rows, columns = grid
-    most = max(6, int(columns * 48 / max(34, 0.45 * 48 * rows / count)))
-    texts = [words.line(rng, min(most, 24), source.held_out) for _ in range(count)]
+    budget = next(b for b in pictures.BUDGETS if b >= rows * columns)
+    most = max(6, min(24, int(1.3 * columns)))
+    texts = [words.line(rng, most, source.held_out) for _ in range(count)]
     size = _size(rng, grid, budget)
     largest = rng.choice([1 / 8, 1 / 8, 1 / 5, 1 / 3])  # large letters show the way to small ones
     image, boxes = lines.page(rng, texts, size, source.fonts, source.ease, largest)
@@ -278,25 +280,36 @@ def calculation(source: Source) -> tuple[Turn, ...]:
     return (Turn((asked,), answer),)
 
 
+def echo(source: Source) -> tuple[Turn, ...]:
+    """A few words to repeat: a drill."""
+    return (_typed(*talk.echo(source.rng, source.held_out)),)
+
+
 COLOUR_NAMES = ("red", "green", "blue", "yellow", "orange", "purple", "white")
 
 
-def _field(colour: tuple[int, int, int], rng: random.Random) -> Picture:
+def _field(
+    colour: tuple[int, int, int], rng: random.Random, grid: tuple[int, int] | None
+) -> Picture:
     tint = tuple(min(255, max(0, v + rng.randint(-10, 10))) for v in colour)
-    return picture(Image.new("RGB", (320, 180), tint), 70, video=True)
+    image = Image.new("RGB", (320, 180), tint)
+    return replace(_scaled(image, grid), video=True) if grid else picture(image, 70, video=True)
 
 
-def video(source: Source) -> Turn:
-    """Flashes on black: which colour came first or last, or how many flashes there were."""
+def video(source: Source, grid: tuple[int, int] | None = None) -> Turn:
+    """Flashes on black: which colour came first or last, or how many flashes there were.
+
+    On a small `grid` to spare training: a plain field looks much the same on any.
+    """
     rng = source.rng
-    black = _field((18, 18, 18), rng)
+    black = _field((18, 18, 18), rng, grid)
     colours = rng.sample(COLOUR_NAMES, rng.randint(1, 4))
     frames: list[Picture] = []
     begun: list[int] = []
     for colour in colours:
         frames += [black] * rng.choice([1, 1, 2])
         begun.append(len(frames))
-        frames += [_field(shapes.COLOURS[colour], rng)] * rng.choice([1, 1, 2])
+        frames += [_field(shapes.COLOURS[colour], rng, grid)] * rng.choice([1, 1, 2])
     if rng.random() < 0.5:
         frames.append(black)
     parts: list[str | Picture] = []
@@ -317,6 +330,7 @@ __all__ = [
     "Source",
     "calculation",
     "chat",
+    "echo",
     "hearing",
     "line",
     "live",

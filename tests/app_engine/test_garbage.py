@@ -21,6 +21,7 @@ class Knot:
 @pytest.fixture
 def automatic() -> Iterator[None]:
     gc.enable()
+    gc.collect()  # so that nothing is due before a test allocates
     yield
     gc.disable()
 

@@ -114,9 +114,11 @@ def test_stopping_anywhere_keeps_the_session_usable(tiny):
     model, processor = tiny("12b")
     session = Session(model, processor)
     chat = [message("user", "Tell me a story.")]
+    session.sync(chat)
+    assert len(list(session.reply(greedy(24)))) > 4
     for stop_after in range(4):
         session.sync(chat)
-        events = session.reply(greedy(8))
+        events = session.reply(greedy(24))
         for _ in range(stop_after):
             next(events)
         events.close()

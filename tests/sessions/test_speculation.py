@@ -25,6 +25,14 @@ ARCHITECTURES = ("e2b", "e4b", "12b", "26b", "31b")
 GREEDY = SamplingOptions(greedy=True)
 TEXT = "The cat sat on the mat and the dog sat on the cat. " * 3
 
+PENALTY = SamplingOptions(greedy=True, repetition_penalty=1.3)
+WORDS = Constraint.regex("([a-z]{1,3} ){40}")
+HELD = {
+    "penalty": {"sampling": PENALTY},
+    "grammar": {"constraint": WORDS},
+    "both": {"sampling": PENALTY, "constraint": WORDS},
+}
+
 
 class Oracle:
     """Drafts the tokens of a known reply, wrong at every ``wrong``-th place."""
@@ -104,11 +112,17 @@ def test_stopping_inside_a_block_leaves_an_exact_session(arch, tiny):
     session = Session(model, processor)
     chat = [message("user", TEXT)]
     session.sync(chat)
-    plain, _ = reply_ids(model, processor, processor.inputs(chat), 30)
-    for stop_after in range(1, 14, 2):
+    plain, _ = reply_ids(model, processor, processor.inputs(chat), 30, **HELD["both"])
+
+    def drafted():
         session.sync(chat)
-        sampling = GenerateOptions(30, sampling=GREEDY, loop_guard=False, draft=Oracle(plain, 4))
-        events = session.reply(ReplyOptions(sampling))
+        options = GenerateOptions(30, loop_guard=False, draft=Oracle(plain, 4), **HELD["both"])
+        return session.reply(ReplyOptions(options))
+
+    stops = range(1, len(list(drafted())), 2)
+    assert len(stops) >= 4
+    for stop_after in stops:
+        events = drafted()
         for event in itertools.islice(events, stop_after):
             assert not isinstance(event, Finish)
         events.close()
@@ -128,15 +142,6 @@ def test_a_session_reports_what_drafting_did(tiny):
     assert usage.draft_blocks > 0
     assert usage.drafted_tokens >= usage.accepted_tokens
     assert agrees(session, model)
-
-
-PENALTY = SamplingOptions(greedy=True, repetition_penalty=1.3)
-WORDS = Constraint.regex("([a-z]{1,3} ){40}")
-HELD = {
-    "penalty": {"sampling": PENALTY},
-    "grammar": {"constraint": WORDS},
-    "both": {"sampling": PENALTY, "constraint": WORDS},
-}
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
