@@ -40,12 +40,14 @@ class Item:
             where media are paths.
         history: the right answers to all turns but the last, given as earlier model turns.
         answer: the right answer to the last turn.
+        budget: most soft tokens of its pictures; None for what the checkpoint says.
     """
 
     task: str
     turns: tuple[tuple[tuple[str, Any], ...], ...]
     history: tuple[str, ...]
     answer: str
+    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,8 @@ def _item(folder: Path, entry: dict[str, Any]) -> Item:
         tuple((kind, value if kind == "text" else folder / value) for kind, value in turn)
         for turn in entry["turns"]
     )
-    return Item(entry["task"], turns, tuple(entry.get("history", ())), entry["answer"])
+    history, budget = tuple(entry.get("history", ())), entry.get("budget")
+    return Item(entry["task"], turns, history, entry["answer"], budget)
 
 
 def choose(items: list[Item], tasks: list[str] | None, limit: int | None) -> list[Item]:
@@ -189,7 +192,10 @@ def messages_of(item: Item) -> tuple[Any, ...]:
     """The item as messages, ending with the user's last turn."""
     from mlx_gemma4 import messages as m
 
-    kinds = {"text": m.Text, "image": m.Image, "audio": m.Audio, "video": m.Video}
+    def image(value: Any) -> m.Image:
+        return m.Image(value, item.budget)
+
+    kinds = {"text": m.Text, "image": image, "audio": m.Audio, "video": m.Video}
     found = []
     for index, turn in enumerate(item.turns):
         parts = tuple(kinds[kind](value) for kind, value in turn)

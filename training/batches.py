@@ -34,6 +34,7 @@ class Item:
     sequence: Sequence
     columns: np.ndarray | None = None
     letters: tuple[np.ndarray, np.ndarray] | None = None
+    lines: np.ndarray | None = None
     cells: np.ndarray | None = None
 
 
@@ -55,6 +56,7 @@ class Batch:
     picture_slots: Tensor | None = None
     columns: Tensor | None = None
     letters: tuple[Tensor, Tensor] | None = None
+    lines: Tensor | None = None
     cells: Tensor | None = None
     mel: Tensor | None = None
     mel_mask: Tensor | None = None
@@ -92,6 +94,8 @@ def collate(task: str, items: list[Item]) -> Batch:
             by_size = zip(*(item.letters for item in items), strict=True)
             over_patches, over_tokens = (torch.from_numpy(np.stack(each)) for each in by_size)
             batch.letters = over_patches, over_tokens
+        if items[0].lines is not None:
+            batch.lines = torch.from_numpy(np.stack([item.lines for item in items]))
         if items[0].cells is not None:
             batch.cells = torch.from_numpy(np.stack([item.cells for item in items]))
     if heard:
@@ -226,7 +230,9 @@ class Kitchen:
             return rng.choice(tasks.FRAME_SIZES)
         if task == "card":
             return rng.choice([(8, 8), (7, 9), (6, 11), (5, 12), (4, 15)])
-        return rng.choice(tasks.PAGE_GRIDS) if task == "page" else (0, 0)
+        if task == "page":
+            return rng.choice(tasks.PAGE_GRIDS[rng.choice([140, 280, 280, 280])])
+        return (0, 0)
 
     def _recipe(self, task: str, grid: tuple[int, int]) -> tuple[Callable[[], Item], int]:
         source, rng = self.source, self.source.rng
@@ -244,8 +250,8 @@ class Kitchen:
             return Item(samples.sequence((turn,)), labels)
 
         def several_lines(count: int) -> Item:
-            turn, letters = tasks.page(source, grid, count)
-            return Item(samples.sequence((turn,)), letters=letters)
+            turn, letters, lines = tasks.page(source, grid, count)
+            return Item(samples.sequence((turn,)), letters=letters, lines=lines)
 
         def scene(kinds: tuple[str, ...], size: tuple[int, int], small: bool) -> Item:
             shrunk = grid if small else None

@@ -113,7 +113,7 @@ def column_labels(spans: list[Span], columns: int) -> np.ndarray:
     return labels
 
 
-def letter_labels(text: str, boxes: list[Box | None], rows: int, columns: int) -> np.ndarray:
+def letter_labels(text: str, boxes: list[Box], rows: int, columns: int) -> np.ndarray:
     """int64 [rows, columns]: the token of the character over each cell of a page, 0 where none is.
 
     A line lies in the row of its middle and in those whose middle it covers; the outer fifths of a
@@ -122,7 +122,7 @@ def letter_labels(text: str, boxes: list[Box | None], rows: int, columns: int) -
     labels = np.zeros((rows, columns), dtype=np.int64)
     middles = (np.arange(rows) + 0.5) / rows
     for character, box in zip(text, boxes, strict=True):
-        if box is None:
+        if character == "\n":
             continue
         left, top, right, bottom = box
         over = (middles > top) & (middles < bottom)
@@ -131,15 +131,22 @@ def letter_labels(text: str, boxes: list[Box | None], rows: int, columns: int) -
     return labels
 
 
-def marks(boxes: list[Box | None], rows: int, columns: int) -> np.ndarray:
+def line_numbers(text: str, boxes: list[Box], rows: int, columns: int) -> np.ndarray:
+    """int64 [rows·columns]: the line, from 1, of the first character over a token, 0 for none."""
+    number, numbers = 1, np.zeros(rows * columns, dtype=np.int64)
+    for character, mark in zip(text, marks(boxes, rows, columns), strict=True):
+        numbers[mark & (numbers == 0)] = number
+        number += character == "\n"
+    return numbers
+
+
+def marks(boxes: list[Box], rows: int, columns: int) -> np.ndarray:
     """Mark, as bool [characters, rows·columns], the soft tokens over which each character lies.
 
-    Boxes are (left, top, right, bottom) in fractions of the picture; None marks nothing.
+    Boxes are (left, top, right, bottom) in fractions of the picture.
     """
     found = np.zeros((len(boxes), rows, columns), dtype=bool)
     for index, box in enumerate(boxes):
-        if box is None:
-            continue
         left, top, right, bottom = box
         inset = 0.2 * (right - left)
         first = min(columns - 1, int((left + inset) * columns))
@@ -156,11 +163,11 @@ def page(
     names: list[str],
     strength: float = 1.0,
     most: float = 1 / 8,
-) -> tuple[Image.Image, list[Box | None]]:
+) -> tuple[Image.Image, list[Box]]:
     """Several lines of one font on a card or page of `size`, left-aligned at a random margin.
 
     The font's size is at most the part `most` of the height. Also gives the box of each character
-    in reading order, None for each end of a line.
+    in reading order; the end of a line lies behind its last.
     """
     width, height = size
     name = rng.choice(names)
@@ -176,14 +183,14 @@ def page(
     y = rng.uniform(0, max(0.0, height - pitch * len(lines)))
     image = Image.new("RGB", size, paper)
     draw = ImageDraw.Draw(image)
-    boxes: list[Box | None] = []
+    boxes: list[Box] = []
     for index, text in enumerate(lines):
         top = y + index * pitch
         draw.text((x, top), text, font=font, fill=ink)
         edges = [(x + font.getlength(text[:n])) / width for n in range(len(text) + 1)]
         band = ((top + 0.25 * ascent) / height, (top + ascent) / height)
         boxes += [(left, band[0], right, band[1]) for left, right in pairwise(edges)]
-        boxes.append(None)
+        boxes.append((edges[-1], band[0], edges[-1] + 0.3 * em / width, band[1]))
     if rng.random() < 0.3 * strength:
         image = image.rotate(rng.uniform(-1, 1), resample=Image.Resampling.BICUBIC, fillcolor=paper)
     return _spoil(rng, image, strength), boxes[:-1]

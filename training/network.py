@@ -18,6 +18,8 @@ from training.tokenizer import CHARACTERS
 
 BLANK = 0
 POOL = 3
+LINES = 8
+"""Of a page, at most."""
 BINS = 50
 """Of a corner's place: the decoder writes digits, so it must tell places apart, not add them up."""
 BOX = 8.0
@@ -93,7 +95,7 @@ class CellReader(nn.Module):
 
     Also what the thing there is left of, right of, above or below, how many things there are, its
     place from the left and where its middle is: the tower sees the whole picture at once, so the
-    decoder need only look it up.
+    decoder need only look it up. Of a soft token over a side of a box it says where that side is.
     """
 
     def __init__(self) -> None:
@@ -120,14 +122,19 @@ class CellReader(nn.Module):
             total = total + F.cross_entropy(
                 scores.flatten(0, 1), cells[..., index].flatten().long(), weight
             )
+        edges = cells[..., -4:]
+        known = edges > 0
+        if known.any():
+            bins = ((edges[known] - 1) * BINS).long().clamp(0, BINS - 1)
+            places = self.corners(soft.float()).unflatten(-1, (4, BINS))
+            total = total + F.cross_entropy(places[known], bins)
         there = cells[..., 0] > 0
         if not there.any():
             return total
         soft, cells = soft[there].float(), cells[there]
-        box, sides, count, place, middle = cells[:, 2:].split([4, len(RELATIONS), 1, 1, 1], dim=-1)
+        told = cells[:, 2:-4].split([4, len(RELATIONS), 1, 1, 1], dim=-1)
+        box, sides, count, place, middle = told
         total = total + BOX * (self.box(soft) - box).abs().mean()
-        bins = (box * BINS).long().clamp(0, BINS - 1)
-        total = total + F.cross_entropy(self.corners(soft).view(-1, BINS), bins.flatten())
         clear = (sides >= 0).float()
         wrong = F.binary_cross_entropy_with_logits(
             self.sides(soft), sides.clamp(min=0), clear, reduction="sum"
@@ -136,6 +143,33 @@ class CellReader(nn.Module):
         total = total + F.binary_cross_entropy_with_logits(self.middle(soft), middle)
         total = total + F.cross_entropy(self.place(soft), place[:, 0].long())
         return total + F.cross_entropy(self.count(soft), count[:, 0].long())
+
+
+class PlaceReader(nn.Module):
+    """Says of each projected soft token where in the picture it is, and on which line of a page.
+
+    The decoder sees one row of tokens after another and not how long a row is: without this it
+    reads a line twice or leaves one out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = nn.Linear(config.TEXT_WIDTH, 2)
+        self.line = nn.Linear(config.TEXT_WIDTH, LINES)
+
+    def loss(self, soft: Tensor, rows: int, lines: Tensor | None) -> Tensor:
+        """Mean error of places of soft tokens [B, n, D], and cross-entropy of their lines [B, n].
+
+        Lines are numbered from 1; 0 is none and not asked.
+        """
+        columns = soft.shape[1] // rows
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        places = torch.stack([(y + 0.5) / rows, (x + 0.5) / columns], dim=-1).flatten(0, 1)
+        total = BOX * (self.here(soft.float()) - places).abs().mean()
+        if lines is None:
+            return total
+        on_line = lines > 0
+        return total + F.cross_entropy(self.line(soft[on_line].float()), lines[on_line] - 1)
 
 
 class WordReader(nn.Module):
@@ -162,6 +196,7 @@ class Trainee(nn.Module):
         self.words = WordReader()
         self.tokens = TokenReader()
         self.cells = CellReader()
+        self.places = PlaceReader()
 
     def patch_features(self, pixels: Tensor, positions: Tensor) -> Tensor:
         """Unpooled features [B, P, H] of the vision tower for uint8 patches [B, P, 768]."""

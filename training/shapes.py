@@ -215,7 +215,7 @@ def _article(name: str) -> str:
 
 
 RELATIONS = ("left of", "right of", "above", "below")
-CELL_LABELS = 2 + 4 + len(RELATIONS) + 3
+CELL_LABELS = 2 + 4 + len(RELATIONS) + 3 + 4
 
 
 def _over(thing: Thing, rows: int, columns: int) -> np.ndarray:
@@ -242,15 +242,33 @@ def cell_labels(things: tuple[Thing, ...], rows: int, columns: int) -> np.ndarra
 
     Its colour and shape (from 1, 0 for none), its box (y0, x0, y1, x1), which of RELATIONS it is
     in to another thing, how many things there are, its place from the left, and whether
-    its middle lies here; zeros where nothing lies.
+    its middle lies here; zeros where nothing lies. Last, for each side of a box that lies here, 1
+    more than the side's place.
     """
     labels = np.zeros((rows, columns, CELL_LABELS), dtype=np.float32)
     for place, thing in enumerate(things, 1):
         colour, shape = tuple(COLOURS).index(thing.colour), SHAPES.index(thing.shape)
-        told = (1 + colour, 1 + shape, *thing.box, *_sides(thing, things), len(things), place, 0)
-        labels[_over(thing, rows, columns)] = told
-        labels[int(thing.y * rows), int(thing.x * columns)] = (*told[:-1], 1)
+        told = (1 + colour, 1 + shape, *thing.box, *_sides(thing, things), len(things), place)
+        labels[_over(thing, rows, columns), : len(told)] = told
+        labels[int(thing.y * rows), int(thing.x * columns), : len(told) + 1] = (*told, 1)
+        for side, cells in enumerate(box_sides(thing, rows, columns)):
+            labels[cells, len(told) + 1 + side] = 1 + thing.box[side]
     return labels.reshape(-1, CELL_LABELS)
+
+
+def box_sides(thing: Thing, rows: int, columns: int) -> np.ndarray:
+    """Bool [4, rows, columns]: the soft tokens over the middle half of each side of its box."""
+    found = np.zeros((4, rows, columns), dtype=bool)
+    for axis, count in enumerate((rows, columns)):
+        first, last = thing.box[axis], thing.box[axis + 2]
+        across_first, across_last = thing.box[1 - axis], thing.box[3 - axis]
+        others = (rows, columns)[1 - axis]
+        inset = (across_last - across_first) / 4
+        half = slice(int((across_first + inset) * others), int((across_last - inset) * others) + 1)
+        for side, place in ((axis, first), (axis + 2, last - 1e-6)):
+            line = min(count - 1, int(place * count))
+            found[(side, line, half) if axis == 0 else (side, half, line)] = True
+    return found
 
 
 def marks(looks: tuple[tuple[Thing, ...], ...], rows: int, columns: int) -> np.ndarray:

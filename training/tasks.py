@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,10 @@ HEAR = (
     "What is said?",
 )
 LINE_GRIDS = ((2, 24), (2, 27), (2, 30), (2, 33), (3, 18), (3, 20), (3, 22))
-PAGE_GRIDS = ((10, 13), (9, 15), (14, 18), (14, 19), (15, 18), (16, 17), (18, 15), (13, 20))
+PAGE_GRIDS = {
+    140: ((10, 13), (9, 15)),
+    280: ((14, 18), (14, 19), (15, 18), (16, 17), (18, 15), (13, 20)),
+}
 FRAME_SIZES = ((512, 288), (448, 336), (400, 400), (480, 320))
 
 
@@ -74,11 +78,11 @@ def _size(rng: random.Random, grid: tuple[int, int], budget: int) -> tuple[int, 
             return size
 
 
-def _strip_boxes(spans: list[lines.Span]) -> list[lines.Box | None]:
+def _strip_boxes(spans: list[lines.Span]) -> list[lines.Box]:
     return [(left, 0.0, right, 1.0) for _, left, right in spans]
 
 
-def _reading(rng: random.Random, seen: Picture, text: str, boxes: list[lines.Box | None]) -> Turn:
+def _reading(rng: random.Random, seen: Picture, text: str, boxes: list[lines.Box]) -> Turn:
     rows = seen.rows // 3
     marks = lines.marks(boxes, rows, seen.tokens // rows)
     return Turn(_either_order(rng, seen, rng.choice(READ)), text, spelled=True, marks=marks)
@@ -155,8 +159,25 @@ def _scene_marks(asked: shapes.Asked, seen: Picture) -> np.ndarray | None:
     if asked.looks is None:
         return None
     rows = seen.rows // 3
+    if asked.answer.startswith("[{"):
+        return _box_marks(asked.answer, asked.looks[0][0], rows, seen.tokens // rows)
     by_word = shapes.marks(asked.looks, rows, seen.tokens // rows)
     return by_word[token_words(asked.answer)]
+
+
+def _box_marks(answer: str, thing: shapes.Thing, rows: int, columns: int) -> np.ndarray:
+    """Bool [answer tokens, soft tokens]: each number is read from its side, the rest anywhere."""
+    sides = shapes.box_sides(thing, rows, columns).reshape(4, -1)
+    anywhere = shapes.marks(((thing,),), rows, columns)[0]
+    numbers = [found.span() for found in re.finditer(r"\b\d+", answer)]
+
+    def read_from(start: int, end: int) -> np.ndarray:
+        for side, (first, last) in zip(sides, numbers, strict=True):
+            if first <= start and end <= last:
+                return side
+        return anywhere
+
+    return np.stack([read_from(*span) for span in token_spans(answer)])
 
 
 def _named_marks(
@@ -234,10 +255,11 @@ def voice_only(source: Source, size: tuple[int, int], grid: tuple[int, int] | No
 
 def page(
     source: Source, grid: tuple[int, int], count: int
-) -> tuple[Turn, tuple[np.ndarray, np.ndarray]]:
+) -> tuple[Turn, tuple[np.ndarray, np.ndarray], np.ndarray]:
     """`count` lines on a card or page that becomes `grid` tokens at the smallest budget for them.
 
-    Also the letters over each row of patches and over each row of soft tokens.
+    Also the letters over each row of patches and over each row of soft tokens, and the number of
+    the line over each soft token.
     """
     rng = source.rng
     rows, columns = grid
@@ -250,7 +272,8 @@ def page(
     text = "\n".join(texts)
     over_patches = lines.letter_labels(text, boxes, rows * 3, columns * 6)
     over_tokens = lines.letter_labels(text, boxes, rows, columns * 6)
-    return _reading(rng, picture(image, budget), text, boxes), (over_patches, over_tokens)
+    numbers = lines.line_numbers(text, boxes, rows, columns)
+    return _reading(rng, picture(image, budget), text, boxes), (over_patches, over_tokens), numbers
 
 
 def chat(source: Source) -> tuple[Turn, ...]:

@@ -21,14 +21,25 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from training import config, fonts, lines, phrases, shapes, speech, talk, tasks, words
+from training import (
+    config,
+    fonts,
+    lines,
+    phrases,
+    pictures,
+    shapes,
+    speech,
+    talk,
+    tasks,
+    words,
+)
 
 COUNTS = {
     "lines": 60,
     "seeing": 80,
     "hearing": 50,
     "live": 40,
-    "pages": 16,
+    "pages": 21,
     "boxes": 24,
     "video": 16,
     "chat": 60,
@@ -36,6 +47,7 @@ COUNTS = {
     "office": 12,
 }
 STRENGTH = 1.0
+PAGE_BUDGET = 280
 OFFICE_FONTS = ("Carlito", "Caladea", "Open Sans", "Noto Sans Mono")
 FLITE_VOICES = ("awb", "kal", "rms", "slt")
 
@@ -48,11 +60,11 @@ class Writer:
         self.rng = random.Random(seed)
         self.items: list[dict] = []
 
-    def image(self, name: str, image: Image.Image) -> str:
+    def image(self, name: str, image: Image.Image, quality: int = 82) -> str:
         """Write a picture; its path inside the set."""
         path = self.folder / f"{name}.webp"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, quality=82, method=4)
+        image.save(path, quality=quality, method=4)
         return str(path.relative_to(self.folder))
 
     def sound(self, name: str, pcm: np.ndarray) -> str:
@@ -62,11 +74,9 @@ class Writer:
         soundfile.write(path, pcm, speech.RATE, format="OGG", subtype="VORBIS")
         return str(path.relative_to(self.folder))
 
-    def add(self, task: str, turns: list, answer: str, made_of: dict, history: tuple = ()) -> None:
+    def add(self, task: str, turns: list, answer: str, made_of: dict, **more: object) -> None:
         """Add an item."""
-        entry: dict = {"task": task, "turns": turns, "answer": answer, "made_of": made_of}
-        if history:
-            entry["history"] = list(history)
+        entry = {"task": task, "turns": turns, "answer": answer, "made_of": made_of, **more}
         self.items.append(entry)
 
     def speak(self, name: str, text: str) -> tuple[str, dict]:
@@ -138,12 +148,14 @@ def add_live(writer: Writer, index: int) -> None:
 
 def add_page(writer: Writer, index: int) -> None:
     rng = writer.rng
-    count = 2 + index % 4
-    texts = [words.line(rng, 12, held_out=True) for _ in range(count)]
+    texts = [words.line(rng, 12, held_out=True) for _ in range(2 + index % 7)]
     font = rng.choice(fonts.available(fonts.HELD_OUT))
-    image, _ = lines.page(rng, texts, lines.strip_size(rng, 7, 9), [font], STRENGTH)
-    turn = [["image", writer.image(f"pages/{index:03}", image)], ["text", "Read the page."]]
-    writer.add("pages", [turn], "\n".join(texts), {"font": font})
+    size = lines.strip_size(rng, *rng.choice(tasks.PAGE_GRIDS[PAGE_BUDGET]), PAGE_BUDGET)
+    image, _ = lines.page(rng, texts, size, [font], STRENGTH)
+    image = pictures.resize(image, PAGE_BUDGET)  # larger files say no more to the model
+    path = writer.image(f"pages/{index:03}", image, quality=60)
+    turn = [["image", path], ["text", "Read the page."]]
+    writer.add("pages", [turn], "\n".join(texts), {"font": font}, budget=PAGE_BUDGET)
 
 
 def write_video(path: Path, colours: list[tuple[int, int, int]], fps: float = 1.0) -> None:

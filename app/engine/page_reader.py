@@ -32,6 +32,7 @@ MOST_TOKENS = 8192
 """Of one picture; a page of small print has about 3,000."""
 DEMO_INSTRUCTION = "Read the page."
 """What the demo checkpoint was taught; it knows no longer instructions."""
+DEMO_DETAIL = ReadingDetail.NORMAL
 
 
 class PageReader:
@@ -94,11 +95,8 @@ class PageReader:
 
 
 def auto_detail(loaded: LoadedModel, suggested: ReadingDetail) -> ReadingDetail:
-    """The demo was taught with one budget, the one its checkpoint names; others take any."""
-    if not loaded.model.config.label:
-        return suggested
-    budget = loaded.processor.defaults.image_budget
-    return next((d for d in ReadingDetail if d.soft_tokens == budget), suggested)
+    """The demo was taught to read pages at one budget; others take any."""
+    return DEMO_DETAIL if loaded.model.config.label else suggested
 
 
 def _pieces(events: Iterator[object]) -> Iterator[Piece]:

@@ -1,6 +1,7 @@
 """Training must tell the truth about where an answer is read from; keeping must not change it."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -38,8 +39,9 @@ def test_marks_of_a_page_lie_over_its_ink() -> None:
     ink = np.abs(grey - np.median(grey)) > 40
     marks = lines.marks(boxes, rows=10, columns=10).reshape(-1, 10, 10)
     cells = ink.reshape(10, 48, 10, 48).any(axis=(1, 3))
-    assert len(marks) == len("Read\nme")
-    assert all((mark & cells).any() for mark, box in zip(marks, boxes, strict=True) if box)
+    letters = [mark for mark, char in zip(marks, "Read\nme", strict=True) if char != "\n"]
+    assert all((mark & cells).any() for mark in letters)
+    assert np.argwhere(marks[4])[:, 0].tolist() == np.argwhere(marks[3])[:, 0].tolist()
 
 
 def test_words_of_a_transcript_are_marked_in_the_order_they_are_spoken() -> None:
@@ -132,9 +134,13 @@ def test_a_second_question_is_answered_from_the_picture_of_the_first() -> None:
             assert lookup.marks.shape[1] == seen.tokens == len(cells)
 
 
-def test_the_first_or_last_colour_of_a_video_is_read_from_its_frame() -> None:
+@pytest.mark.parametrize("grid", [None, (3, 4)])
+def test_the_first_or_last_colour_of_a_video_is_read_from_its_frame(
+    grid: tuple[int, int] | None,
+) -> None:
     source = tasks.Source(random.Random(9))
-    told = [turn for turn in (tasks.video(source) for _ in range(12)) if turn.marks is not None]
+    turns = [tasks.video(source, grid) for _ in range(12)]
+    told = [turn for turn in turns if turn.marks is not None]
     assert len(told) > 4
     for turn in told:
         [lookup] = samples.sequence((turn,)).lookups
@@ -147,10 +153,11 @@ def test_the_first_or_last_colour_of_a_video_is_read_from_its_frame() -> None:
         assert all(frame.patches.mean() < 40 for frame in others)
 
 
-def test_an_echo_is_read_from_the_words_it_repeats() -> None:
+@pytest.mark.parametrize(("task", "least"), [(tasks.chat, 5), (tasks.echo, 40)])
+def test_an_echo_is_read_from_the_words_it_repeats(task: Callable, least: int) -> None:
     source = tasks.Source(random.Random(3))
-    echoes = [turn for _ in range(40) for turn in tasks.chat(source) if turn.marks is not None]
-    assert len(echoes) > 4
+    echoes = [turn for _ in range(40) for turn in task(source) if turn.marks is not None]
+    assert len(echoes) >= least
     for turn in echoes:
         [lookup] = samples.sequence((turn,)).lookups
         ids = samples.sequence((turn,)).ids
@@ -226,8 +233,40 @@ def test_a_word_of_the_question_is_taught_the_thing_it_names() -> None:
     assert seen > 5
 
 
+def test_corners_are_told_apart() -> None:
+    reader = network.CellReader()
+    cells = torch.from_numpy(shapes.cell_labels((LEFT,), rows=6, columns=10))[None]
+    soft = torch.zeros(1, 60, reader.corners.in_features)
+
+    def cost(box: tuple[float, ...]) -> float:
+        with torch.no_grad():
+            scores = reader.corners.bias.view(4, network.BINS).zero_()
+            for side, place in zip(scores, box, strict=True):
+                side[int(place * network.BINS)] = 20
+        return reader.loss(soft, cells).item()
+
+    elsewhere = (LEFT.box[0] + 2 / network.BINS, *LEFT.box[1:])
+    assert cost(elsewhere) - cost(LEFT.box) == pytest.approx(20 / 4, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("budget", "grid"), [(b, grid) for b, grids in tasks.PAGE_GRIDS.items() for grid in grids]
+)
+def test_a_page_fills_its_budget(budget: int, grid: tuple[int, int]) -> None:
+    source = tasks.Source(random.Random(1))
+    turn, (over_patches, over_tokens), numbers = tasks.page(source, grid, 8)
+    seen = next(part for part in turn.parts if isinstance(part, samples.Picture))
+    assert (seen.rows // 3, seen.tokens) == (grid[0], grid[0] * grid[1])
+    assert budget / 2 < seen.tokens <= budget
+    assert len(over_tokens) == grid[0] == len(over_patches) // 3
+    assert len(turn.answer.splitlines()) == 8
+    by_row = numbers.reshape(grid).max(axis=1)
+    assert by_row[by_row > 0].tolist() == sorted(by_row[by_row > 0])
+    assert by_row.max() == 8
+
+
 def test_letters_of_a_page_are_told_row_by_row() -> None:
-    boxes: list[lines.Box | None] = [(0.0, 0.05, 0.5, 0.2), None, (0.5, 0.6, 1.0, 0.9)]
+    boxes = [(0.0, 0.05, 0.5, 0.2), (0.5, 0.05, 0.6, 0.2), (0.5, 0.6, 1.0, 0.9)]
     labels = lines.letter_labels("a\nb", boxes, rows=6, columns=10)
     a, b = spell("ab")
     assert labels.tolist() == [

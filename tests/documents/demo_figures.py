@@ -31,7 +31,7 @@ from training.lines import strip_size
 PAGES = 30
 LEAST_LETTER = 24
 MOST_LINES = 8
-GRID = (7, 9)  # soft tokens of a page: what the checkpoint was taught
+GRID = (7, 9)  # shape of a page, in soft tokens of 70
 CLEAN_GOAL, PHOTO_GOAL = 1.5, 3.0
 _PITCH = 1.3  # of a letter's size, from line to line
 _MARGIN = 0.06

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,3 +80,6 @@ def test_a_model_without_eyes_is_refused_in_a_sentence(loaded: LoadedModel) -> N
 
 def test_only_the_demo_chooses_the_detail_for_a_page(loaded: LoadedModel) -> None:
     assert auto_detail(loaded, ReadingDetail.FINE) is ReadingDetail.FINE
+    taught = SimpleNamespace(config=replace(loaded.model.config, label="Demo (tiny)"))
+    demo = LoadedModel(taught, loaded.processor, ModelInfo("x", "Demo"), 2048, OrderedDict())
+    assert auto_detail(demo, ReadingDetail.FINE) is ReadingDetail.NORMAL

@@ -30,8 +30,8 @@ class Suggestion:
     sample: str = ""
 
 
-# What the demo model's training has reached: shapes, single lines of text and spoken commands. Its
-# other tasks are below their goals (assets/demo-model/scores.json), so nobody is sent to them.
+# Three of the things that the demo model's training has reached (assets/demo-model/scores.json);
+# boxes are below their goal, so nobody is sent to them.
 _DEMO_PICTURE = "shapes.png"
 _DEMO_LINE = "line.png"
 _DEMO_SOUND = "command.flac"
