@@ -156,7 +156,7 @@ class PageLoader:
     """Prepares pages of one job. `load` never raises for what a file contains."""
 
     def __init__(
-        self, host: DocumentHost, job: ReadDocument, auto: Callable[[ReadingDetail], ReadingDetail]
+        self, host: DocumentHost, job: ReadDocument, auto: Callable[[PageFacts], ReadingDetail]
     ) -> None:
         self._host, self._job, self._auto = host, job, auto
 
@@ -199,7 +199,7 @@ class PageLoader:
 
     def _detail(self, facts: PageFacts) -> ReadingDetail:
         wanted = ReadingDetail(self._job.detail)
-        return self._auto(facts.suggested) if wanted is ReadingDetail.AUTO else wanted
+        return self._auto(facts) if wanted is ReadingDetail.AUTO else wanted
 
     def _pictures(
         self,

@@ -35,6 +35,7 @@ from app.documents.types import (
     DocumentInfo,
     DocumentKind,
     DocumentProblem,
+    PageFacts,
     ReadingDetail,
 )
 from app.engine.document_pages import HostKeeper, LoadedPage, PageLoader
@@ -69,7 +70,7 @@ def read_document(
     context: JobContext,
     hosts: HostKeeper,
     make_recogniser: Callable[[], Recogniser],
-    auto_detail: Callable[[ReadingDetail], ReadingDetail] = lambda suggested: suggested,
+    auto_detail: Callable[[PageFacts], ReadingDetail] = lambda facts: facts.suggested,
 ) -> Iterator[Event]:
     """The events of one job.
 
@@ -78,7 +79,8 @@ def read_document(
         context: of the job.
         hosts: give the worker that opens foreign files.
         make_recogniser: called when the first page has to be looked at.
-        auto_detail: the detail to take where a page suggests one (called from another thread).
+        auto_detail: the detail to take for a page by what was measured on it, where the job leaves
+            it open (called from another thread).
 
     Raises:
         AppError: the file cannot be opened, or there is no model to look at its pages.

@@ -40,7 +40,7 @@ from app.engine.jobs import JobContext
 from mlx_gemma4 import errors
 
 if TYPE_CHECKING:
-    from app.documents.types import ReadingDetail
+    from app.documents.types import PageFacts, ReadingDetail
     from app.engine.chat import LoadedModel
     from app.engine.document_pages import HostKeeper
     from app.engine.media_worker import MediaWorker
@@ -176,8 +176,8 @@ class GemmaEngine:
         def reader() -> PageReader:
             return PageReader(self._need_model(), job, context)
 
-        def auto(suggested: ReadingDetail) -> ReadingDetail:
-            return auto_detail(loaded, suggested) if loaded else suggested
+        def auto(facts: PageFacts) -> ReadingDetail:
+            return auto_detail(loaded, facts) if loaded else facts.suggested
 
         yield from read_document(job, context, self._hosts(), reader, auto)
 

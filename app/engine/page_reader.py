@@ -14,7 +14,8 @@ import numpy as np
 from app.core.commands import ReadDocument
 from app.core.errors import AppError, ErrorKind
 from app.documents.prompts import ReadingTask, instruction
-from app.documents.types import PagePicture, ReadingDetail
+from app.documents.suggest import letter_at
+from app.documents.types import PageFacts, PagePicture, ReadingDetail
 from app.engine.chat import LoadedModel
 from app.engine.document_pages import LoadedPage
 from app.engine.documents import Piece
@@ -32,7 +33,8 @@ MOST_TOKENS = 8192
 """Of one picture; a page of small print has about 3,000."""
 DEMO_INSTRUCTION = "Read the page."
 """What the demo checkpoint was taught; it knows no longer instructions."""
-DEMO_DETAIL = ReadingDetail.NORMAL
+DEMO_LETTER = 36.0
+"""Pixels of a letter's body that the demo reads well; where none are found, they are small."""
 
 
 class PageReader:
@@ -94,9 +96,14 @@ class PageReader:
             self._session.sync([Message(f"instruction {text}", "user", (Text(text),))])
 
 
-def auto_detail(loaded: LoadedModel, suggested: ReadingDetail) -> ReadingDetail:
-    """The demo was taught to read pages at one budget; others take any."""
-    return DEMO_DETAIL if loaded.model.config.label else suggested
+def auto_detail(loaded: LoadedModel, facts: PageFacts) -> ReadingDetail:
+    """The detail a page suggests; the demo knows only letters about as large as it was taught."""
+    if not loaded.model.config.label:
+        return facts.suggested
+    for detail in (ReadingDetail.QUICK, ReadingDetail.LIGHT):
+        if letter_at(detail, facts.width, facts.height, facts.letter_height) >= DEMO_LETTER:
+            return detail
+    return ReadingDetail.NORMAL
 
 
 def _pieces(events: Iterator[object]) -> Iterator[Piece]:

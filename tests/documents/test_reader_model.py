@@ -13,7 +13,7 @@ import pytest
 from app.core.commands import ReadDocument
 from app.core.errors import AppError
 from app.core.events import Capabilities, ModelInfo
-from app.documents.types import PagePicture, ReadingDetail
+from app.documents.types import PageFacts, PagePicture, ReadingDetail
 from app.engine.chat import LoadedModel
 from app.engine.document_pages import LoadedPage
 from app.engine.jobs import JobContext
@@ -79,7 +79,10 @@ def test_a_model_without_eyes_is_refused_in_a_sentence(loaded: LoadedModel) -> N
 
 
 def test_only_the_demo_chooses_the_detail_for_a_page(loaded: LoadedModel) -> None:
-    assert auto_detail(loaded, ReadingDetail.FINE) is ReadingDetail.FINE
+    page = PageFacts(1, 480, 360, letter_height=30, suggested=ReadingDetail.FINE)
+    assert auto_detail(loaded, page) is ReadingDetail.FINE
     taught = SimpleNamespace(config=replace(loaded.model.config, label="Demo (tiny)"))
     demo = LoadedModel(taught, loaded.processor, ModelInfo("x", "Demo"), 2048, OrderedDict())
-    assert auto_detail(demo, ReadingDetail.FINE) is ReadingDetail.NORMAL
+    by_letter = {0: "normal", 20: "normal", 30: "light", 60: "quick"}
+    for height, detail in by_letter.items():
+        assert auto_detail(demo, replace(page, letter_height=height)) == ReadingDetail(detail)
