@@ -65,7 +65,7 @@ sentences as in training; in chat only the words filled into them are new.
 ## Limits
 
 Pictures are meant to take 70 soft tokens (its `processor_config.json` says so), pages of several
-lines 280 (`--image-tokens`; the app chooses it by the letters). English only, the spoken vocabulary is
+lines 280 (`--image-tokens`; the app looks at the letters). English only, the spoken vocabulary is
 that of `training/phrases.py`, the colours and shapes those of `training/shapes.py`. Data, licences
 and how to go on training: `training/README.md`.
 {sums}"""
