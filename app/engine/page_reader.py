@@ -34,7 +34,8 @@ MOST_TOKENS = 8192
 DEMO_INSTRUCTION = "Read the page."
 """What the demo checkpoint was taught; it knows no longer instructions."""
 DEMO_LETTER = 36.0
-"""Pixels of a letter's body that the demo reads well; where none are found, they are small."""
+"""Pixels of a letter's body below which more detail is taken; where none are found, they are small.
+Tried on the sample page: at 30 a letter was read wrong, at 36 and 40 none."""
 
 
 class PageReader:
